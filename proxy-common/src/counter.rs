@@ -1,0 +1,112 @@
+//! What the hooks count.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = ($hook:literal, $outcome:literal)),+ $(,)?) => {
+        /// One outcome of one hook; its code is the index into the `COUNTERS` map.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Counter {
+            $($(#[$doc])* $name),+
+        }
+
+        impl Counter {
+            /// Every counter, in the order of its code.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The hook, by the kernel's name.
+            #[must_use]
+            pub const fn hook(self) -> &'static str {
+                match self { $(Self::$name => $hook),+ }
+            }
+
+            /// What happened, as a metric label.
+            #[must_use]
+            pub const fn outcome(self) -> &'static str {
+                match self { $(Self::$name => $outcome),+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Sent to the proxy.
+    ConnectRedirected = ("connect", "redirected"),
+    /// Left alone by the port config.
+    ConnectSkipped = ("connect", "skipped"),
+    /// The task's cgroup is not enrolled.
+    ConnectUnknownWorkload = ("connect", "unknown_workload"),
+    /// A loopback destination, and the workload does not include those.
+    ConnectLoopback = ("connect", "loopback"),
+    /// A link-local IPv6 destination: its interface is not known to the hook.
+    ConnectLinkLocal = ("connect", "link_local"),
+    /// The socket is bound to a device, so it could not reach the listener.
+    ConnectBoundDevice = ("connect", "bound_device"),
+    /// The destination is a listener of the proxy itself.
+    ConnectOwnListener = ("connect", "own_listener"),
+    /// The workload has no listener of the destination's family.
+    ConnectNoListener = ("connect", "no_listener"),
+    /// The proxy's listener is gone: went direct.
+    ConnectListenerGone = ("connect", "listener_gone"),
+    /// The proxy's heartbeat is stale: went direct.
+    ConnectHeartbeatStale = ("connect", "heartbeat_stale"),
+    /// The proxy is not there and the workload is strict: refused.
+    ConnectRefused = ("connect", "refused_strict"),
+    /// The socket's storage could not be had: went direct (or was refused, where strict).
+    ConnectStorageFailed = ("connect", "storage_failed"),
+    /// An original address was told.
+    GetpeernameRestored = ("getpeername", "restored"),
+    /// An original destination was told.
+    GetsockoptAnswered = ("getsockopt", "answered"),
+    /// SO_ORIGINAL_DST was asked for a connection that is not recorded.
+    GetsockoptMissing = ("getsockopt", "missing"),
+    /// The caller's buffer is too short for the answer.
+    GetsockoptShortBuffer = ("getsockopt", "short_buffer"),
+    /// An original destination was handed over.
+    SockOpsHandedOver = ("sock_ops", "handed_over"),
+    /// The hand-over map is full, or the insert failed: the proxy will reset the connection.
+    SockOpsHandoffFailed = ("sock_ops", "handoff_failed"),
+    /// The accepted end took the original destination over.
+    SockOpsAccepted = ("sock_ops", "accepted"),
+    /// The accepted end has no room for the original destination: the proxy will reset the connection.
+    SockOpsAcceptFailed = ("sock_ops", "accept_failed"),
+    /// The record of a connect that failed was collected.
+    SockOpsCollected = ("sock_ops", "collected"),
+    /// Callbacks could not be asked for.
+    SockOpsCallbackFailed = ("sock_ops", "callback_failed"),
+    /// The client's socket is in `CLIENT_SOCKETS`.
+    SockOpsClientEnrolled = ("sock_ops", "client_enrolled"),
+    /// The client's socket could not be put in `CLIENT_SOCKETS`.
+    SockOpsClientEnrolFailed = ("sock_ops", "client_enrol_failed"),
+    /// The proxy's socket is in `PROXY_SOCKETS`.
+    SockOpsProxyEnrolled = ("sock_ops", "proxy_enrolled"),
+    /// The proxy's socket could not be put in `PROXY_SOCKETS`.
+    SockOpsProxyEnrolFailed = ("sock_ops", "proxy_enrol_failed"),
+    /// The close of a skipped connection was reported.
+    SockOpsCloseReported = ("sock_ops", "close_reported"),
+    /// The event ring is full: the close of a skipped connection is not reported.
+    SockOpsEventLost = ("sock_ops", "event_lost"),
+    /// A send was redirected.
+    SkMsgRedirected = ("sk_msg", "redirected"),
+    /// The first send of a connection found no lane: the connection stays native.
+    SkMsgNoLane = ("sk_msg", "no_lane"),
+    /// The byte fuse blew: the connection turned native.
+    SkMsgFuse = ("sk_msg", "fuse"),
+    /// Native bytes went before (TCP Fast Open, say): the connection stays native.
+    SkMsgNativeBefore = ("sk_msg", "native_before"),
+    /// The application has put a protocol on top of TCP (kernel TLS): the connection stays native.
+    SkMsgUpperProtocol = ("sk_msg", "upper_protocol"),
+    /// The redirect helper failed: the bytes are lost and the application is told (EACCES).
+    SkMsgRedirectFailed = ("sk_msg", "redirect_failed"),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counter;
+
+    #[test]
+    fn a_counter_s_code_is_its_place_in_the_list() {
+        for (index, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, index);
+        }
+    }
+}

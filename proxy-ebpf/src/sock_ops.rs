@@ -1,0 +1,251 @@
+//! `sock_ops`: hands the original destination over, and watches for the end of a connection.
+//!
+//! Fails open for skipped connections (their close goes unreported). For redirected ones a failure
+//! to hand over is counted and the proxy resets that one connection: a destination is never guessed.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{
+        BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP,
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock,
+    },
+    helpers::{bpf_ktime_get_ns, generated::bpf_get_netns_cookie, generated::bpf_sock_hash_update},
+    macros::sock_ops,
+    programs::SockOpsContext,
+};
+use proxy_common::{
+    Closed, ClosingCounters, Counter, HandoffKey, Lane, LaneState, OriginalDst, Tracked, flags, is_v4_mapped,
+    map_v4, tcp_state,
+};
+
+use crate::{
+    log::log_warn,
+    maps::{CLIENT_SOCKETS, EVENTS, EVENTS_BYTES, HANDOFF, LANES, PROXY_SOCKETS, count, reserve_closed},
+    sock::{self, context_words, tracked},
+};
+
+/// Returned to the kernel; leaves the kernel's own choices (timeouts, windows) as they are.
+const OK: u32 = 1;
+const AF_INET: u32 = 2;
+
+/// Every event of the TCP sockets in an enrolled cgroup, and of the proxy's own listeners' children.
+#[sock_ops]
+pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
+    // SAFETY: a context field, read at a constant offset.
+    let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return OK;
+    }
+    match ctx.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&ctx, sk),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(&ctx, sk),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(&ctx, sk),
+        BPF_SOCK_OPS_STATE_CB => state_changed(&ctx, sk),
+        _ => {}
+    }
+    OK
+}
+
+/// The SYN is about to leave.
+#[inline(always)]
+fn connecting(ctx: &SockOpsContext, sk: *mut bpf_sock) {
+    if tracked(sk).is_some()
+        && ctx.set_cb_flags(ctx.cb_flags() as i32 | BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_err()
+    {
+        count(Counter::SockOpsCallbackFailed);
+    }
+}
+
+/// The client's end is established, and the ACK that establishes the other end has not left: the
+/// record is there before anyone can accept.
+#[inline(always)]
+fn established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
+    let Some(record) = tracked(sk) else { return };
+    record.established = 1;
+    if record.listener_port_be == 0 {
+        return;
+    }
+    // Not snd_nxt: the SYN may have carried payload (TCP Fast Open). `bytes_acked` counts the SYN.
+    // SAFETY: context fields, read at constant offsets.
+    let (una, acked) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).bytes_acked) };
+    record.first_seq = una.wrapping_sub(acked as u32).wrapping_add(1);
+    if HANDOFF.insert(local_key(ctx, record.first_seq), record.original, u64::from(BPF_ANY)).is_err() {
+        count(Counter::SockOpsHandoffFailed);
+        log_warn!(ctx, "the hand-over map is full: one connection will be reset");
+    } else {
+        count(Counter::SockOpsHandedOver);
+    }
+    if record.lane != LaneState::Undecided as u8 {
+        return;
+    }
+    let mut cookie = record.original.cookie;
+    // SAFETY: the helper takes this hook's context, and a key on this program's stack.
+    let error = unsafe {
+        bpf_sock_hash_update(
+            ctx.ops,
+            core::ptr::from_ref(&CLIENT_SOCKETS).cast_mut().cast(),
+            core::ptr::from_mut(&mut cookie).cast(),
+            u64::from(BPF_ANY),
+        )
+    };
+    if error == 0 {
+        count(Counter::SockOpsClientEnrolled);
+    } else {
+        record.lane = LaneState::Native as u8;
+        count(Counter::SockOpsClientEnrolFailed);
+    }
+}
+
+/// A child of one of the proxy's listeners is established: takes its client's record over, before the
+/// client can have sent anything, and before another client can have the same address and port.
+///
+/// Runs where the listener was opened in a cgroup that this program is attached to.
+#[inline(always)]
+fn accepted(ctx: &SockOpsContext, sk: *mut bpf_sock) {
+    let key = remote_key(ctx);
+    // SAFETY: the value is copied at once.
+    let Some(mut original) = (unsafe { HANDOFF.get(key) }).copied() else { return };
+    if sock::accept(sk, &mut original) && HANDOFF.remove(key).is_ok() {
+        count(Counter::SockOpsAccepted);
+    } else {
+        count(Counter::SockOpsAcceptFailed);
+    }
+    if original.flags & flags::SK_MSG != 0 {
+        open_lane(ctx, &original);
+    }
+}
+
+/// Lets the client's sends travel by `sk_msg`.
+#[inline(always)]
+fn open_lane(ctx: &SockOpsContext, original: &OriginalDst) {
+    let mut cookie = original.cookie;
+    // SAFETY: the helper takes this hook's context, and a key on this program's stack.
+    let error = unsafe {
+        bpf_sock_hash_update(
+            ctx.ops,
+            core::ptr::from_ref(&PROXY_SOCKETS).cast_mut().cast(),
+            core::ptr::from_mut(&mut cookie).cast(),
+            u64::from(BPF_NOEXIST),
+        )
+    };
+    // The lane last: its presence promises that the socket is there.
+    if error == 0 && LANES.insert(cookie, Lane { consumed_bytes: 0 }, u64::from(BPF_NOEXIST)).is_ok() {
+        count(Counter::SockOpsProxyEnrolled);
+    } else {
+        count(Counter::SockOpsProxyEnrolFailed);
+    }
+}
+
+#[inline(always)]
+fn state_changed(ctx: &SockOpsContext, sk: *mut bpf_sock) {
+    let (old_state, new_state) = (ctx.arg(0), ctx.arg(1));
+    if new_state != tcp_state::CLOSE && new_state != tcp_state::FIN_WAIT2 {
+        return;
+    }
+    let Some(record) = tracked(sk) else { return };
+    if new_state == tcp_state::FIN_WAIT2 {
+        // SAFETY: a context field, read at a constant offset.
+        record.received_at_fin_wait2 = unsafe { (*ctx.ops).bytes_received };
+        return;
+    }
+    if record.listener_port_be == 0 {
+        report_closed(ctx, record, old_state);
+        return;
+    }
+    // The accepted end has taken the record over, unless there never was one: the listener's queue was
+    // full until the client gave up.
+    collect(ctx, record);
+    if record.original.flags & flags::SK_MSG != 0 {
+        // Nobody sends on a closed socket, so this takes no lane from anybody.
+        let _already_gone = LANES.remove(record.original.cookie);
+    }
+}
+
+/// Takes back a record that nobody has taken over.
+#[inline(always)]
+fn collect(ctx: &SockOpsContext, record: &Tracked) {
+    if record.established != 0 && HANDOFF.remove(local_key(ctx, record.first_seq)).is_ok() {
+        count(Counter::SockOpsCollected);
+    }
+}
+
+/// Reports the end of a skipped connection.
+#[inline(always)]
+fn report_closed(ctx: &SockOpsContext, record: &Tracked, last_state: u32) {
+    let key = local_key(ctx, record.first_seq);
+    // SAFETY: context fields, read at constant offsets.
+    let counters = unsafe {
+        ClosingCounters {
+            acked: (*ctx.ops).bytes_acked,
+            received: (*ctx.ops).bytes_received,
+            received_at_fin_wait2: record.received_at_fin_wait2,
+            last_state,
+            all_acked: (*ctx.ops).snd_una == (*ctx.ops).snd_nxt,
+        }
+    };
+    let Some(mut entry) = reserve_closed() else {
+        count(Counter::SockOpsEventLost);
+        return;
+    };
+    entry.write(Closed {
+        original: record.original,
+        local_addr_be: key.addr_be,
+        // SAFETY: the helper has no preconditions.
+        closed_ns: unsafe { bpf_ktime_get_ns() },
+        sent_bytes: counters.sent_payload(),
+        received_bytes: counters.received_payload(),
+        local_port_be: key.port_be,
+        established: record.established,
+        last_state: last_state as u8,
+        pad: 0,
+    });
+    entry.submit(wakeup());
+    count(Counter::SockOpsCloseReported);
+}
+
+/// Whether to wake the reader: it looks by itself now and then, and is woken when there is much.
+/// A wake-up for each would cost a skipped connection more than anything else does.
+#[inline(always)]
+fn wakeup() -> u64 {
+    let much = u64::from(EVENTS_BYTES) / 2;
+    let flag =
+        if EVENTS.query(BPF_RB_AVAIL_DATA.into()) > much { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    flag.into()
+}
+
+/// The hand-over key of the client's own end.
+#[inline(always)]
+fn local_key(ctx: &SockOpsContext, first_seq: u32) -> HandoffKey {
+    let addr_be =
+        if is_v4(ctx) { map_v4(ctx.local_ip4().to_ne_bytes()) } else { context_words!(ctx.ops, local_ip6) };
+    // The kernel shows the local port in host byte order.
+    let port_be = (ctx.local_port() as u16).to_be();
+    HandoffKey { netns_cookie: netns_cookie(ctx), addr_be, port_be, pad: 0, first_seq }
+}
+
+/// The hand-over key of the client, seen from the accepted end.
+#[inline(always)]
+fn remote_key(ctx: &SockOpsContext) -> HandoffKey {
+    let addr_be =
+        if is_v4(ctx) { map_v4(ctx.remote_ip4().to_ne_bytes()) } else { context_words!(ctx.ops, remote_ip6) };
+    // The kernel shows the remote port in network byte order, as a word.
+    let port_be = (u32::from_be(ctx.remote_port()) as u16).to_be();
+    // SAFETY: a context field, read at a constant offset. The SYN has been received, and nothing else.
+    let first_seq = unsafe { (*ctx.ops).rcv_nxt };
+    HandoffKey { netns_cookie: netns_cookie(ctx), addr_be, port_be, pad: 0, first_seq }
+}
+
+/// Whether the connection itself is IPv4: an AF_INET6 socket's can be.
+///
+/// Not by `remote_ip4`: the kernel fills it with 127.0.0.6 for accepted IPv6 sockets.
+#[inline(always)]
+fn is_v4(ctx: &SockOpsContext) -> bool {
+    ctx.family() == AF_INET || is_v4_mapped(&context_words!(ctx.ops, remote_ip6))
+}
+
+#[inline(always)]
+fn netns_cookie(ctx: &SockOpsContext) -> u64 {
+    // SAFETY: the helper takes this hook's context.
+    unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
+}
