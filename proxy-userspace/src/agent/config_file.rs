@@ -1,0 +1,92 @@
+//! The config file: read when it has changed, and its writer is done.
+//!
+//! By name and content, not by inotify, so that a ConfigMap (a symbolic link that is swapped) needs no
+//! special case.
+
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use crate::config::{Config, ConfigError};
+
+/// The config file, and what it looked like.
+pub(super) struct ConfigFile {
+    path: PathBuf,
+    /// When it was last read.
+    read: Option<Appearance>,
+    /// When it was last looked at.
+    looked: Option<Appearance>,
+}
+
+/// Changes whenever the file is written, replaced, or reached through another link.
+type Appearance = (PathBuf, u64, SystemTime, u64);
+
+impl ConfigFile {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, read: None, looked: None }
+    }
+
+    pub(super) fn load(&mut self) -> Result<Config, ConfigError> {
+        self.read = appearance(&self.path);
+        self.looked.clone_from(&self.read);
+        Config::load(&self.path)
+    }
+
+    /// Whether it has changed since it was read and not since the last look: somebody who writes it
+    /// piece by piece is done.
+    pub(super) fn has_settled(&mut self) -> bool {
+        let now = appearance(&self.path);
+        let before = std::mem::replace(&mut self.looked, now);
+        self.looked == before && self.looked != self.read
+    }
+
+    /// As if it had changed.
+    pub(super) fn load_again(&mut self) {
+        self.read = None;
+    }
+}
+
+fn appearance(path: &Path) -> Option<Appearance> {
+    let target = path.canonicalize().ok()?;
+    let metadata = target.metadata().ok()?;
+    Some((target, metadata.ino(), metadata.modified().ok()?, metadata.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_changed_file_is_read_once_it_looks_the_same_twice() {
+        let path = std::env::temp_dir().join(format!("sluice-settle-{}.toml", std::process::id()));
+        fs::write(&path, "# 1\n").unwrap();
+        let mut file = ConfigFile::new(path.clone());
+        file.load().unwrap();
+        assert!(!file.has_settled(), "it is as it was read");
+        fs::write(&path, "# 1, half\n").unwrap();
+        assert!(!file.has_settled(), "it may go on");
+        fs::write(&path, "# 1, half and half\n").unwrap();
+        assert!(!file.has_settled(), "it went on");
+        assert!(file.has_settled());
+        assert!(file.has_settled(), "nobody has read it yet");
+        file.load().unwrap();
+        assert!(!file.has_settled());
+        file.load_again();
+        assert!(file.has_settled(), "another try was asked for");
+        file.load().unwrap();
+
+        // Another file of the same length in its place, as editors do.
+        let other = path.with_extension("new");
+        fs::copy(&path, &other).unwrap();
+        let modified = path.metadata().unwrap().modified().unwrap();
+        fs::File::options().write(true).open(&other).unwrap().set_modified(modified).unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert!(!file.has_settled());
+        assert!(file.has_settled(), "it has another inode");
+        fs::remove_file(&path).unwrap();
+    }
+}

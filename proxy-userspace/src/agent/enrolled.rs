@@ -1,0 +1,261 @@
+//! One enrolled workload: its cgroup, its listeners, its hooks.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use proxy_common::{WorkloadName, flags};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::{KernelSide, SkMsg};
+use crate::{
+    connection::{self, Downstream, Surroundings},
+    kernel::{Attached, Cgroup, Dataplane, Enrolment, KernelError, Netns, NetnsId, Records},
+    policy::{PortTable, SkMsgMode, WhenProxyDown},
+};
+
+/// What is to be enrolled, and how.
+#[derive(Debug)]
+pub(crate) struct WorkloadSpec {
+    pub(crate) name: String,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) netns: Option<PathBuf>,
+    pub(crate) table: PortTable,
+    pub(crate) when_proxy_down: WhenProxyDown,
+    pub(crate) include_loopback: bool,
+    pub(crate) report_skipped: bool,
+    pub(crate) sk_msg: SkMsgMode,
+    /// The cgroup and port of another proxy that takes this one's place.
+    pub(crate) foreign_proxy: Option<(Cgroup, u16)>,
+}
+
+impl WorkloadSpec {
+    /// A workload in this process's network namespace, with every choice at its default.
+    pub(crate) fn new(name: &str, cgroup: Cgroup, table: PortTable) -> Self {
+        Self {
+            name: name.to_owned(),
+            cgroup,
+            netns: None,
+            table,
+            when_proxy_down: WhenProxyDown::default(),
+            include_loopback: false,
+            report_skipped: false,
+            sk_msg: SkMsgMode::default(),
+            foreign_proxy: None,
+        }
+    }
+
+    /// What people call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn flags(&self, sk_msg: &SkMsg) -> u32 {
+        [
+            (self.when_proxy_down == WhenProxyDown::Strict, flags::STRICT),
+            (self.include_loopback, flags::LOOPBACK),
+            (self.report_skipped, flags::REPORT_SKIPPED),
+            (sk_msg.allows(self.sk_msg) && self.foreign_proxy.is_none(), flags::SK_MSG),
+            (self.foreign_proxy.is_some(), flags::FOREIGN_PROXY),
+        ]
+        .into_iter()
+        .filter_map(|(set, flag)| set.then_some(flag))
+        .fold(0, |flags, flag| flags | flag)
+    }
+}
+
+/// A workload that is enrolled, or about to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Enrolled {
+    enrolment: Enrolment,
+    /// Its port config as the config has it; `sluice ports` may have changed the kernel's since.
+    configured: PortTable,
+    place: Arc<Place>,
+    /// `None` until they are attached.
+    hooks: Option<Arc<Hooks>>,
+}
+
+/// Where a workload is: what stays when only its policy changes.
+#[derive(Debug)]
+struct Place {
+    cgroup: Cgroup,
+    netns: Option<PathBuf>,
+    netns_id: Option<NetnsId>,
+    foreign_proxy: Option<(Cgroup, u16)>,
+    /// Dropping them closes the listeners; open connections go on.
+    accepting: Vec<JoinHandle<()>>,
+}
+
+/// The hooks of a cgroup. One that gets another listener keeps them: attached a second time, they
+/// would redirect what they have redirected.
+#[derive(Debug)]
+struct Hooks {
+    cgroup: u64,
+    foreign_proxy: Option<u64>,
+    #[expect(dead_code, reason = "held for its Drop")]
+    attached: Vec<Attached>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for task in &self.accepting {
+            task.abort();
+        }
+    }
+}
+
+impl Enrolled {
+    /// Opens the workload's listeners; the kernel is not told yet.
+    pub(super) fn prepare(
+        spec: WorkloadSpec,
+        records: &Arc<Records>,
+        sk_msg: &SkMsg,
+        downstream: impl Fn(Arc<str>, Arc<dyn Surroundings>) -> Downstream,
+    ) -> Result<Self, KernelError> {
+        let mut enrolment = Enrolment {
+            id: spec.cgroup.id(),
+            level_bits: spec.cgroup.level_bits(),
+            name: WorkloadName::new(&spec.name)
+                .ok_or_else(|| KernelError::WorkloadName { name: spec.name.clone() })?,
+            flags: spec.flags(sk_msg),
+            listener_v4_port: 0,
+            listener_v6_port: 0,
+            table: spec.table.clone(),
+        };
+        let mut accepting = Vec::new();
+        // Before it is opened: one that takes its place in between is seen as another.
+        let netns_id = spec.netns.as_deref().and_then(Netns::id_at);
+        if let Some((_, port)) = &spec.foreign_proxy {
+            enrolment.listener_v4_port = *port;
+            enrolment.listener_v6_port = *port;
+        } else {
+            let netns = spec.netns.as_deref().map_or_else(|| Ok(Netns::own()), Netns::open)?;
+            let listeners = Listeners::open(&netns, spec.netns.as_deref())?;
+            let side = KernelSide { records: Arc::clone(records), netns, sk_msg: sk_msg.allows(spec.sk_msg) };
+            let downstream = downstream(Arc::from(spec.name()), Arc::new(side));
+            enrolment.listener_v4_port = port(listeners.v4.as_ref());
+            enrolment.listener_v6_port = port(listeners.v6.as_ref());
+            let serve = |listener| tokio::spawn(connection::serve(listener, downstream.clone()));
+            accepting.extend([listeners.v4, listeners.v6].into_iter().flatten().map(serve));
+        }
+        let place = Place {
+            cgroup: spec.cgroup,
+            netns: spec.netns,
+            netns_id,
+            foreign_proxy: spec.foreign_proxy,
+            accepting,
+        };
+        Ok(Self { enrolment, configured: spec.table, place: Arc::new(place), hooks: None })
+    }
+
+    /// The same workload with the policy of `spec`.
+    pub(super) fn with_policy(&self, spec: &WorkloadSpec, sk_msg: &SkMsg) -> Self {
+        let enrolment =
+            Enrolment { flags: spec.flags(sk_msg), table: spec.table.clone(), ..self.enrolment.clone() };
+        Self { enrolment, configured: spec.table.clone(), ..self.clone() }
+    }
+
+    /// Keeps the port config that the kernel has, by workload, unless the config has another one than
+    /// `before`: what `sluice ports` changed stays.
+    pub(super) fn keep_live_ports(&mut self, before: &Self, live: &BTreeMap<u64, PortTable>) {
+        if self.configured == before.configured
+            && let Some(table) = live.get(&before.id())
+        {
+            self.enrolment.table = table.clone();
+        }
+    }
+
+    /// Whether `spec` is the same cgroup, namespace and proxy, so that only the policy can differ.
+    /// A namespace whose file is gone goes on for as long as somebody is in it.
+    pub(super) fn is_same_place(&self, spec: &WorkloadSpec, sk_msg: &SkMsg) -> bool {
+        let key = |(cgroup, port): &(Cgroup, u16)| (cgroup.id(), *port);
+        self.place.cgroup.id() == spec.cgroup.id()
+            && self.place.netns == spec.netns
+            && spec.netns.as_deref().and_then(Netns::id_at).is_none_or(|id| self.place.netns_id == Some(id))
+            && self.place.foreign_proxy.as_ref().map(key) == spec.foreign_proxy.as_ref().map(key)
+            && (self.enrolment.flags & flags::SK_MSG == spec.flags(sk_msg) & flags::SK_MSG)
+    }
+
+    /// Attaches the hooks, unless they are, or `others` has the same cgroup. Until the kernel knows the
+    /// workload they let everything pass.
+    pub(super) fn attach<'a>(
+        &mut self,
+        dataplane: &mut Dataplane,
+        mut others: impl Iterator<Item = &'a Self>,
+    ) -> Result<(), KernelError> {
+        if self.hooks.is_some() {
+            return Ok(());
+        }
+        let (cgroup, foreign_proxy) =
+            (self.id(), self.place.foreign_proxy.as_ref().map(|(proxy, _)| proxy.id()));
+        let is_same = |hooks: &Hooks| hooks.cgroup == cgroup && hooks.foreign_proxy == foreign_proxy;
+        self.hooks = others.find_map(|other| other.hooks.clone().filter(|hooks| is_same(hooks)));
+        if self.hooks.is_none() {
+            let attached = match &self.place.foreign_proxy {
+                None => dataplane.attach_workload(&self.place.cgroup)?,
+                Some((proxy, _)) => dataplane.attach_foreign(&self.place.cgroup, proxy)?,
+            };
+            self.hooks = Some(Arc::new(Hooks { cgroup, foreign_proxy, attached }));
+        }
+        Ok(())
+    }
+
+    /// What the kernel is to know of it.
+    pub(super) fn enrolment(&self) -> Enrolment {
+        self.enrolment.clone()
+    }
+
+    /// Id of its cgroup.
+    pub(super) fn id(&self) -> u64 {
+        self.enrolment.id
+    }
+
+    /// What people call it.
+    pub(super) fn name(&self) -> &str {
+        self.enrolment.name.as_str()
+    }
+}
+
+/// The proxy's listeners in one network namespace; none where there is no loopback address.
+#[derive(Default)]
+struct Listeners {
+    v4: Option<TcpListener>,
+    v6: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn open(netns: &Netns, path: Option<&Path>) -> Result<Self, KernelError> {
+        let error = |action, source| KernelError::Netns {
+            action,
+            path: path.map_or_else(|| PathBuf::from("/proc/self/ns/net"), Path::to_owned),
+            source,
+        };
+        let mut listeners = Self::default();
+        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            let opened = netns.enter(|| connection::listen(ip)).map_err(|source| error("enter", source))?;
+            match opened.and_then(TcpListener::from_std) {
+                Ok(listener) if ip.is_ipv4() => listeners.v4 = Some(listener),
+                Ok(listener) => listeners.v6 = Some(listener),
+                Err(source) if is_no_address(&source) => {
+                    tracing::warn!(%ip, netns = ?path, %source, "cannot listen (is lo up?): such connections go direct");
+                }
+                Err(source) => return Err(error("listen in", source)),
+            }
+        }
+        Ok(listeners)
+    }
+}
+
+/// The port of a listener; 0 where there is none.
+fn port(listener: Option<&TcpListener>) -> u16 {
+    listener.and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port())
+}
+
+/// Whether the namespace has no such address: lo is down, or there is no IPv6.
+fn is_no_address(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
+}

@@ -1,0 +1,202 @@
+//! The agent: wires the kernel's side of a workload to the connections of its proxy.
+//!
+//! [`Node`] enrols workloads and keeps the proxy's heart beating; [`run`] drives one from a config
+//! file. `sluice exec` drives another for a single command.
+
+mod config_file;
+pub(crate) mod descriptors;
+mod enrolled;
+mod heartbeat;
+mod place;
+mod run;
+mod side;
+mod sk_msg;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use proxy_common::LogLevel;
+use tokio::task::JoinHandle;
+
+pub(crate) use self::{
+    enrolled::{Enrolled, WorkloadSpec},
+    run::{RunOptions, run},
+};
+use self::{heartbeat::Heartbeat, side::KernelSide, sk_msg::SkMsg};
+use crate::{
+    connection::{Live, ReportSink},
+    kernel::{Cgroup, Control, Dataplane, KernelError, Records},
+    metrics::Metrics,
+    policy::SkMsgMode,
+};
+
+/// The dataplane of this process, and the workloads enrolled in it.
+pub(crate) struct Node {
+    /// First, so that listeners close before the programs go.
+    enrolled: BTreeMap<String, Enrolled>,
+    kernel_log: JoinHandle<()>,
+    _heartbeat: Heartbeat,
+    control: Control,
+    records: Arc<Records>,
+    metrics: Metrics,
+    reports: Option<ReportSink>,
+    live: Live,
+    sk_msg: SkMsg,
+    dataplane: Dataplane,
+}
+
+/// How to start a [`Node`].
+pub(crate) struct NodeOptions<'a> {
+    /// Where to pin the maps; nowhere if `None`.
+    pub(crate) pin_dir: Option<&'a Path>,
+    /// Whether application sends travel by `sk_msg`: the strongest word of any workload.
+    pub(crate) sk_msg: SkMsgMode,
+    /// The cgroup that this process runs in, and nobody else: accepted sockets belong to it.
+    pub(crate) own_cgroup: &'a Cgroup,
+    /// How much the programs log.
+    pub(crate) log_level: LogLevel,
+    /// Where finished connections are reported, if anywhere.
+    pub(crate) reports: Option<ReportSink>,
+}
+
+impl Node {
+    /// Loads the programs and starts the heartbeat. Call it within a tokio runtime.
+    pub(crate) fn start(options: NodeOptions<'_>) -> Result<Self, KernelError> {
+        let mut dataplane = Dataplane::load(options.pin_dir)?;
+        let mut control = dataplane.control()?;
+        let changing = dataplane.lock_for_writing()?;
+        control.set_log_level(options.log_level)?;
+        dataplane.attach_listeners(options.own_cgroup)?;
+        let sk_msg = SkMsg::start(&mut dataplane, &mut control, options.sk_msg)?;
+        drop(changing);
+        let counters = dataplane.control()?;
+        let metrics = Metrics::new(move || hook_outcomes(&counters));
+        metrics.set_sk_msg_enabled(sk_msg.is_attached());
+        let records = Arc::new(dataplane.records()?);
+        let kernel_log = tokio::spawn(pass_log_on(dataplane.kernel_log()?));
+        Ok(Self {
+            enrolled: BTreeMap::new(),
+            kernel_log,
+            _heartbeat: Heartbeat::start(dataplane.control()?).map_err(KernelError::Thread)?,
+            control,
+            records,
+            metrics,
+            reports: options.reports,
+            live: Live::default(),
+            sk_msg,
+            dataplane,
+        })
+    }
+
+    /// Enrols workloads, or gives enrolled ones another config; those that are not in `specs` leave.
+    /// A port config that is the same as before does not undo what `sluice ports` changed since.
+    ///
+    /// # Errors
+    /// When one of them cannot be enrolled; then nothing has changed.
+    pub(crate) fn apply(&mut self, specs: Vec<WorkloadSpec>) -> Result<(), KernelError> {
+        self.apply_and_keep(specs, &[])
+    }
+
+    /// [`Self::apply`]; the enrolled workloads of these names stay as they are.
+    fn apply_and_keep(&mut self, specs: Vec<WorkloadSpec>, kept: &[&str]) -> Result<(), KernelError> {
+        // Everything that can fail comes before the kernel is told anything. Dropping `next` closes the
+        // new listeners and detaches the new hooks.
+        let _changing = self.dataplane.lock_for_writing()?;
+        let live = self.control.workloads()?.into_iter().map(|view| (view.id, view.table)).collect();
+        let mut next = BTreeMap::new();
+        for enrolled in kept.iter().filter_map(|name| self.enrolled.get(*name)) {
+            next.insert(enrolled.name().to_owned(), enrolled.clone());
+        }
+        for spec in specs {
+            let before = self.enrolled.get(spec.name());
+            let enrolled = match before.filter(|before| before.is_same_place(&spec, &self.sk_msg)) {
+                Some(before) => before.with_policy(&spec, &self.sk_msg),
+                None => self.prepare(spec)?,
+            };
+            next.insert(enrolled.name().to_owned(), enrolled);
+        }
+        for (name, enrolled) in &mut next {
+            if let Some(before) = self.enrolled.get(name) {
+                enrolled.keep_live_ports(before, &live);
+            }
+            enrolled.attach(&mut self.dataplane, self.enrolled.values())?;
+        }
+        let enrolments: Vec<_> = next.values().map(Enrolled::enrolment).collect();
+        let stays = |id| enrolments.iter().any(|enrolment| enrolment.id == id);
+        let leaving: Vec<_> = self.enrolled.values().map(Enrolled::id).filter(|id| !stays(*id)).collect();
+        self.control.enrol(&enrolments, &leaving)?;
+        self.enrolled = next;
+        Ok(())
+    }
+
+    /// The id of an enrolled workload's cgroup.
+    fn enrolled_id(&self, name: &str) -> Option<u64> {
+        self.enrolled.get(name).map(Enrolled::id)
+    }
+
+    /// Opens the listeners of a workload.
+    fn prepare(&self, spec: WorkloadSpec) -> Result<Enrolled, KernelError> {
+        Enrolled::prepare(spec, &self.records, &self.sk_msg, |name, surroundings| {
+            crate::connection::Downstream {
+                workload: name,
+                surroundings,
+                metrics: self.metrics.clone(),
+                reports: self.reports.clone(),
+                live: self.live.clone(),
+            }
+        })
+    }
+
+    /// The metrics of this process.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The shared maps.
+    pub(crate) fn control(&mut self) -> &mut Control {
+        &mut self.control
+    }
+
+    /// What is loaded.
+    pub(crate) fn dataplane(&self) -> &Dataplane {
+        &self.dataplane
+    }
+
+    /// The connections that are open now.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Whether `sk_msg` is in use, and why.
+    pub(crate) fn sk_msg(&self) -> &SkMsg {
+        &self.sk_msg
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kernel_log.abort();
+    }
+}
+
+/// The runtime that a node lives in.
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn hook_outcomes(control: &Control) -> Vec<(&'static str, &'static str, u64)> {
+    match control.counters() {
+        Ok(counters) => {
+            counters.into_iter().map(|(counter, value)| (counter.hook(), counter.outcome(), value)).collect()
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the hooks' counters");
+            Vec::new()
+        }
+    }
+}
+
+async fn pass_log_on(log: crate::kernel::KernelLog) {
+    if let Err(error) = log.run().await {
+        tracing::warn!(%error, "the kernel programs' log ends");
+    }
+}

@@ -1,0 +1,295 @@
+//! `sluice run`: a node driven by a config file, reloaded when it changes.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    time::Duration,
+};
+
+use proxy_common::LogLevel;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Node, NodeOptions, WorkloadSpec, config_file::ConfigFile, descriptors, place::Found};
+use crate::{
+    admin::{AdminError, AdminServer, AdminState},
+    config::{Config, ConfigError, WorkloadConfig},
+    kernel::{AgentStatus, Cgroup, KernelError, OwnCgroup},
+    policy::SkMsgMode,
+};
+
+/// How often the config file and the places of the workloads are looked at.
+const CONFIG_POLL: Duration = Duration::from_millis(500);
+
+/// How to run the agent.
+#[derive(Debug)]
+pub(crate) struct RunOptions {
+    pub(crate) config: PathBuf,
+    pub(crate) pin_dir: PathBuf,
+    pub(crate) log_level: LogLevel,
+}
+
+/// Why the agent did not start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A workload of the config cannot be enrolled.
+    #[error("workload \"{name}\"")]
+    Workload { name: String, source: KernelError },
+    #[error("cannot watch for signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
+    let mut file = ConfigFile::new(options.config.clone());
+    let config = file.load()?;
+    let admin = AdminServer::bind(config.admin)?;
+    let mut stop = Stop::watch().map_err(RunError::Signals)?;
+    let mut reload = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
+
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "the limit of descriptors stays as it is");
+    }
+    let own_cgroup = OwnCgroup::enter("sluice-agent")?;
+    let mut agent = Agent::start(&config, &options, own_cgroup.of_proxy(), &admin)?;
+    agent.apply(config)?;
+    agent.publish();
+    agent.node.dataplane().remove_stale_pins();
+    let ready = Arc::new(AtomicBool::new(true));
+    let state = AdminState { metrics: agent.node.metrics().clone(), ready: Arc::clone(&ready) };
+    tracing::info!(
+        workloads = agent.config.workloads.len(),
+        admin = %admin.local_addr(),
+        pins = %options.pin_dir.display(),
+        sk_msg = %agent.status.sk_msg,
+        "ready"
+    );
+    let (closing, closed) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(admin.serve(state, async {
+        let _sender_gone = closed.await;
+    }));
+
+    let mut poll = tokio::time::interval(CONFIG_POLL);
+    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.wait() => break,
+            _ = reload.recv() => agent.reload(&mut file),
+            _ = poll.tick() => {
+                if file.has_settled() {
+                    agent.reload(&mut file);
+                }
+                agent.follow_workloads();
+            }
+        }
+    }
+    ready.store(false, Ordering::Relaxed);
+    let _receiver_gone = closing.send(());
+    let _whatever_it_says = serving.await;
+    drop(agent);
+    Ok(())
+}
+
+/// What the workload says that wants `sk_msg` most.
+fn strongest_sk_msg(config: &Config) -> SkMsgMode {
+    let words = config.workloads.iter().map(|workload| workload.sk_msg);
+    words.chain([config.sk_msg]).max_by_key(|mode| mode.strength()).unwrap_or_default()
+}
+
+struct Agent {
+    node: Node,
+    status: AgentStatus,
+    /// What only a new process can change.
+    fixed: (SocketAddr, SkMsgMode),
+    /// The last good one.
+    config: Config,
+    /// What was at the paths of its workloads when they were enrolled.
+    found: Vec<Found>,
+}
+
+impl Agent {
+    fn start(
+        config: &Config,
+        options: &RunOptions,
+        own_cgroup: &Cgroup,
+        admin: &AdminServer,
+    ) -> Result<Self, RunError> {
+        let node = Node::start(NodeOptions {
+            pin_dir: Some(&options.pin_dir),
+            sk_msg: strongest_sk_msg(config),
+            own_cgroup,
+            log_level: options.log_level,
+            reports: None,
+        })?;
+        let status = AgentStatus {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            admin: Some(admin.local_addr()),
+            // Absolute, for whoever asks from another directory.
+            config: Some(options.config.canonicalize().unwrap_or_else(|_| options.config.clone())),
+            config_error: None,
+            missing: Vec::new(),
+            sk_msg: node.sk_msg().to_string(),
+            restart_for: None,
+        };
+        Ok(Self {
+            node,
+            status,
+            fixed: (config.admin, strongest_sk_msg(config)),
+            // Of which no workload is enrolled yet.
+            config: Config { workloads: Vec::new(), ..config.clone() },
+            found: Vec::new(),
+        })
+    }
+
+    /// Puts a config in force. A workload that an earlier one had in the same place may be gone from it:
+    /// then it is not enrolled. One that is new must be there.
+    fn apply(&mut self, config: Config) -> Result<(), RunError> {
+        let found: Vec<_> = config.workloads.iter().map(Found::of).collect();
+        let (mut specs, mut kept, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        for (workload, found) in config.workloads.iter().zip(&found) {
+            let gone = if self.knows(workload) {
+                found.gone(workload, self.node.enrolled_id(&workload.name))
+            } else {
+                None
+            };
+            if let Some(gone) = gone {
+                missing.push(format!("{}: {}", workload.name, gone.what));
+                kept.extend(gone.stays.then_some(workload.name.as_str()));
+                continue;
+            }
+            specs.push(
+                spec(&config, workload)
+                    .map_err(|source| RunError::Workload { name: workload.name.clone(), source })?,
+            );
+        }
+        self.node.apply_and_keep(specs, &kept)?;
+        for gone in missing.iter().filter(|gone| !self.status.missing.contains(gone)) {
+            tracing::warn!(%gone, "a workload is not where it was; it is looked for");
+        }
+        for back in self.status.missing.iter().filter(|gone| !missing.contains(gone)) {
+            tracing::info!(was = %back, "no longer");
+        }
+        self.status.missing = missing;
+        self.found = found;
+        self.config = config;
+        Ok(())
+    }
+
+    /// Whether the workload has been enrolled where it is said to be.
+    fn knows(&self, workload: &WorkloadConfig) -> bool {
+        self.config.workloads.iter().any(|known| {
+            known.name == workload.name
+                && known.cgroup == workload.cgroup
+                && known.netns == workload.netns
+                && known.foreign_proxy == workload.foreign_proxy
+        })
+    }
+
+    /// Enrols again what was removed and made again at the same path, as systemd does with the cgroup
+    /// of a service that it restarts: it is another cgroup by then.
+    fn follow_workloads(&mut self) {
+        const FAILED: &str = "not enrolled again";
+        if self.config.workloads.iter().map(Found::of).eq(self.found.iter().copied()) {
+            return;
+        }
+        if let Err(error) = self.apply(self.config.clone()) {
+            // Tried at each poll, told once.
+            let message = format!("{FAILED}: {:#}", anyhow::Error::from(error));
+            if self.status.missing.contains(&message) {
+                return;
+            }
+            tracing::error!(error = %message, "a workload that has changed its place");
+            self.status.missing.retain(|line| !line.starts_with(FAILED));
+            self.status.missing.push(message);
+        }
+        self.publish();
+    }
+
+    /// Shows the status to the command line.
+    fn publish(&mut self) {
+        if let Err(error) = self.node.control().set_agent_status(&self.status) {
+            tracing::error!(%error, "cannot publish the status");
+        }
+    }
+
+    /// The settings of `config` that only a new process can put in force.
+    fn restart_for(&self, config: &Config) -> Option<String> {
+        let (admin, sk_msg) = self.fixed;
+        let changed: Vec<_> = [
+            (config.admin != admin, "admin"),
+            (strongest_sk_msg(config).strength() > sk_msg.strength(), "sk-msg"),
+        ]
+        .into_iter()
+        .filter_map(|(changed, setting)| changed.then_some(setting))
+        .collect();
+        (!changed.is_empty()).then(|| changed.join(", "))
+    }
+
+    /// Takes over the config file as it is; on error the last good config stays, and the error shows.
+    fn reload(&mut self, file: &mut ConfigFile) {
+        match file.load().map_err(RunError::from).and_then(|config| self.apply(config)) {
+            Ok(()) => {
+                self.status.config_error = None;
+                self.status.restart_for = self.restart_for(&self.config);
+                self.node.metrics().config_reloaded();
+                tracing::info!(workloads = self.config.workloads.len(), "config reloaded");
+                if let Some(settings) = &self.status.restart_for {
+                    tracing::warn!(settings, "in force after a restart only");
+                }
+            }
+            Err(error) => {
+                if matches!(error, RunError::Kernel(KernelError::PinsLocked { .. })) {
+                    file.load_again();
+                }
+                let message = format!("{:#}", anyhow::Error::from(error));
+                self.node.metrics().config_reload_failed();
+                tracing::error!(error = %message, "the last good config stays in force");
+                self.status.config_error = Some(message);
+            }
+        }
+        self.publish();
+    }
+}
+
+fn spec(config: &Config, workload: &WorkloadConfig) -> Result<WorkloadSpec, KernelError> {
+    let cgroup = Cgroup::open(&workload.cgroup)?;
+    let foreign_proxy = match &workload.foreign_proxy {
+        Some(proxy) => Some((Cgroup::open(&proxy.cgroup)?, proxy.port.get())),
+        None => None,
+    };
+    Ok(WorkloadSpec {
+        netns: workload.netns.clone(),
+        when_proxy_down: workload.when_proxy_down,
+        include_loopback: workload.include_loopback,
+        sk_msg: workload.sk_msg,
+        foreign_proxy,
+        ..WorkloadSpec::new(&workload.name, cgroup, config.table(workload))
+    })
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn watch() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What may be typed.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use proxy_common::{Direction, LogLevel};
+
+use crate::{
+    kernel::DEFAULT_PIN_DIR,
+    policy::{PortSet, SkMsgMode},
+};
+
+/// A transparent TCP proxy for Kubernetes nodes: no sidecars, no iptables.
+///
+/// Log messages go to stderr; SLUICE_LOG chooses them (error, warn, info, debug, or a filter as of
+/// the tracing crates).
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a command with its TCP connections going through the proxy, and say what was seen.
+    Exec(ExecArgs),
+    /// Run the node agent over the workloads of a config file.
+    Run(RunArgs),
+    /// Show or change the ports of a running agent, for new connections.
+    Ports(PortsArgs),
+    /// Show what a running agent has enrolled, and how it fares.
+    Status(StatusArgs),
+    /// Say what would become of a connection, and why.
+    Explain(ExplainArgs),
+    /// Look whether this machine can run sluice, by trying.
+    Check(CheckArgs),
+    /// Set how much the kernel programs of a running agent log.
+    LogLevel(LogLevelArgs),
+    /// Print the JSON schema of the config file.
+    Schema,
+}
+
+impl Command {
+    /// What is logged unless SLUICE_LOG says otherwise. The kernel programs have a level of their own.
+    pub(super) const fn default_log_filter(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "info,sluice_ebpf=trace",
+            Self::Exec(_)
+            | Self::Ports(_)
+            | Self::Status(_)
+            | Self::Explain(_)
+            | Self::Check(_)
+            | Self::LogLevel(_)
+            | Self::Schema => "warn,sluice_ebpf=trace",
+        }
+    }
+}
+
+/// `sluice exec`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ExecArgs {
+    /// Ports to forward without inspecting, e.g. 3306,6000-6100 [default: the built-in list].
+    #[arg(long, value_name = "PORTS")]
+    pub(super) opaque_ports: Option<PortSet>,
+    /// Ports to leave alone when the command connects to them.
+    #[arg(long, value_name = "PORTS")]
+    pub(super) skip_outbound_ports: Option<PortSet>,
+    /// Write one JSON object for each finished connection to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// Serve /metrics, /ready and /live here while the command runs.
+    #[arg(long, value_name = "ADDR")]
+    pub(super) admin: Option<SocketAddr>,
+    /// Let the command's sends travel by sk_msg: auto (where the self-test passes), on, off.
+    #[arg(long, value_name = "MODE", default_value_t)]
+    pub(super) sk_msg: SkMsgMode,
+    /// How much the kernel programs log.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
+    pub(super) kernel_log: KernelLogLevel,
+    /// The command, and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+/// `sluice run`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct RunArgs {
+    /// The config file (TOML); read again when it changes, and on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    #[command(flatten)]
+    pub(super) pins: PinArgs,
+    /// How much the kernel programs log; `sluice log-level` changes it later.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
+    pub(super) kernel_log: KernelLogLevel,
+}
+
+/// `sluice ports`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct PortsArgs {
+    #[command(subcommand)]
+    pub(super) action: PortsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PortsAction {
+    /// Show the ports that are not detect, as the kernel has them.
+    List {
+        /// Only this workload.
+        #[arg(long, value_name = "NAME")]
+        workload: Option<String>,
+        #[command(flatten)]
+        pins: PinArgs,
+    },
+    /// Leave connections to these ports alone.
+    Skip(PortsChange),
+    /// Forward these ports without inspecting.
+    Opaque(PortsChange),
+    /// Forward and inspect these ports.
+    Detect(PortsChange),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct PortsChange {
+    /// Ports and ranges, e.g. 80,8000-8100.
+    pub(super) ports: PortSet,
+    /// Only this workload [default: all].
+    #[arg(long, value_name = "NAME")]
+    pub(super) workload: Option<String>,
+    /// Only this direction [default: both].
+    #[arg(long, value_enum)]
+    pub(super) direction: Option<DirectionArg>,
+    #[command(flatten)]
+    pub(super) pins: PinArgs,
+}
+
+/// `sluice status`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    pub(super) pins: PinArgs,
+}
+
+/// `sluice explain`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ExplainArgs {
+    /// Where the connection would go: an address and a port; IPv6 in brackets.
+    #[arg(value_name = "ADDR:PORT", value_parser = destination)]
+    pub(super) destination: SocketAddr,
+    /// The workload that would connect [default: each].
+    #[arg(long, value_name = "NAME")]
+    pub(super) workload: Option<String>,
+    #[command(flatten)]
+    pub(super) pins: PinArgs,
+}
+
+/// `sluice check`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct CheckArgs {
+    /// The text for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) output: OutputFormat,
+}
+
+/// `sluice log-level`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct LogLevelArgs {
+    /// How much.
+    #[arg(value_enum)]
+    pub(super) level: KernelLogLevel,
+    #[command(flatten)]
+    pub(super) pins: PinArgs,
+}
+
+fn destination(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_no_facts: std::net::AddrParseError| {
+        format!("expected an IP address and a port, such as 10.0.0.5:3306 or [fd00::1]:80, got '{text}'")
+    })
+}
+
+/// Where the agent's maps are pinned.
+#[derive(Debug, ClapArgs)]
+pub(super) struct PinArgs {
+    /// Directory of the agent's pinned maps, on bpffs.
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub(super) pin_dir: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum DirectionArg {
+    Outbound,
+    Inbound,
+}
+
+impl From<DirectionArg> for Direction {
+    fn from(direction: DirectionArg) -> Self {
+        match direction {
+            DirectionArg::Outbound => Self::Outbound,
+            DirectionArg::Inbound => Self::Inbound,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum KernelLogLevel {
+    #[default]
+    Off,
+    /// What went wrong.
+    Warn,
+    /// Every decision.
+    Debug,
+}
+
+impl From<KernelLogLevel> for LogLevel {
+    fn from(level: KernelLogLevel) -> Self {
+        match level {
+            KernelLogLevel::Off => Self::Off,
+            KernelLogLevel::Warn => Self::Warn,
+            KernelLogLevel::Debug => Self::Debug,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputFormat {
+    #[default]
+    Text,
+    Json,
+}

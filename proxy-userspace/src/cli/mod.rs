@@ -1,0 +1,133 @@
+//! The command line: what may be typed, and what each subcommand does with it.
+
+mod args;
+mod check;
+mod explain;
+mod ports;
+mod status;
+
+use std::{
+    io::{self, IsTerminal as _, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use self::args::{Args, Command, LogLevelArgs};
+use crate::{
+    agent::{self, RunOptions},
+    config::Config,
+    exec::{self, ExecError, ExecOptions, Outcome},
+    kernel::{Control, Pins},
+    policy::PortRules,
+};
+
+/// Exit status when sluice itself failed, as of timeout(1) and env(1).
+const FAILED: u8 = 125;
+/// Exit status when the command could not be run.
+const CANNOT_RUN: u8 = 126;
+/// Exit status when the command was not found.
+const NOT_FOUND: u8 = 127;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let command = args.command;
+    match start_log(&command).and_then(|()| run(command)) {
+        Ok(status) => status,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A closed stderr takes no message; the status tells.
+            let _nobody_reads = writeln!(io::stderr(), "sluice: {error:#}");
+            ExitCode::from(status_of(&error))
+        }
+    }
+}
+
+/// Starts the log on stderr, as SLUICE_LOG says.
+fn start_log(command: &Command) -> anyhow::Result<()> {
+    const VARIABLE: &str = "SLUICE_LOG";
+    let filter = match std::env::var(VARIABLE) {
+        Ok(filter) => EnvFilter::try_new(&filter).with_context(|| {
+            format!("{VARIABLE}: expected a level (error, warn, info, debug) or a filter, got '{filter}'")
+        })?,
+        Err(_not_set) => EnvFilter::new(command.default_log_filter()),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    Ok(())
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match command {
+        Command::Exec(args) => {
+            drop(out);
+            let outcome = exec::exec(ExecOptions {
+                ports: PortRules {
+                    opaque: args.opaque_ports,
+                    skip_outbound: args.skip_outbound_ports,
+                    skip_inbound: None,
+                },
+                report: args.report,
+                admin: args.admin,
+                sk_msg: args.sk_msg,
+                log_level: args.kernel_log.into(),
+                command: args.command,
+            })?;
+            return Ok(end_as(outcome));
+        }
+        Command::Run(args) => {
+            drop(out);
+            agent::runtime()?.block_on(agent::run(RunOptions {
+                config: args.config,
+                pin_dir: args.pins.pin_dir,
+                log_level: args.kernel_log.into(),
+            }))?;
+        }
+        Command::Ports(args) => ports::run(args, &mut out)?,
+        Command::Status(args) => status::run(&args, &mut out)?,
+        Command::Explain(args) => explain::run(&args, &mut out)?,
+        Command::Check(args) => return check::run(&args, &mut out),
+        Command::LogLevel(LogLevelArgs { level, pins }) => {
+            let pins = Pins::open(&pins.pin_dir)?;
+            let mut control = Control::of_agent(&pins)?;
+            // The agent changes other settings in the same entry.
+            let _changing = pins.lock_for_writing()?;
+            control.set_log_level(level.into())?;
+        }
+        Command::Schema => writeln!(out, "{:#}", Config::schema())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends as the command ended.
+fn end_as(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Outcome::Exited(status) => ExitCode::from(u8::try_from(status & 0xff).unwrap_or(FAILED)),
+        Outcome::Signalled(signal) => {
+            exec::die_by(signal);
+            ExitCode::from(u8::try_from(128 + signal).unwrap_or(FAILED))
+        }
+    }
+}
+
+fn status_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(ExecError::Spawn { source, .. }) if source.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+        Some(ExecError::Spawn { .. }) => CANNOT_RUN,
+        Some(_) => FAILED,
+        None => 1,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,102 @@
+//! What may be written in the config file, and nothing about what it means.
+//!
+//! Values are kept with their place in the text, and bad ones are kept at all, so that `check`
+//! can name the workload and the setting. The doc comments here are the schema's descriptions.
+
+use std::num::NonZeroU16;
+
+use proxy_common::WorkloadName;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::DEFAULT_ADMIN;
+use crate::policy::{DEFAULT_OPAQUE_PORTS, PortSet, SkMsgMode, WhenProxyDown, WrittenPorts};
+
+/// A list of ports, where there is one.
+pub(super) type Ports = Option<Spanned<WrittenPorts>>;
+
+/// The config file of `sluice run`: the node's settings, and the workloads to enrol.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "sluice config")]
+pub(super) struct File {
+    /// Address and port of /metrics, /ready and /live; with port 0 the kernel picks a port.
+    #[serde(default)]
+    #[schemars(with = "String", extend("default" = DEFAULT_ADMIN.to_string()))]
+    pub(super) admin: Option<Spanned<String>>,
+    /// Whether application sends travel to the proxy by sk_msg.
+    #[serde(default)]
+    pub(super) sk_msg: SkMsgMode,
+    /// Ports that are proxied and not inspected, in both directions; replaces the built-in list.
+    #[serde(default)]
+    #[schemars(with = "PortSet", extend("default" = PortSet::from_iter(DEFAULT_OPAQUE_PORTS)))]
+    pub(super) opaque_ports: Ports,
+    /// Ports that connections to are never touched.
+    #[serde(default)]
+    #[schemars(with = "PortSet")]
+    pub(super) skip_outbound_ports: Ports,
+    /// Ports that accepted connections are never touched on.
+    #[serde(default)]
+    #[schemars(with = "PortSet")]
+    pub(super) skip_inbound_ports: Ports,
+    /// What is enrolled.
+    #[serde(default)]
+    pub(super) workload: Vec<Workload>,
+}
+
+/// One enrolled workload.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Workload {
+    /// What people call it; no other workload has the name. No spaces or control characters.
+    #[schemars(with = "String", length(min = 1, max = WorkloadName::MAX_LEN))]
+    pub(super) name: Spanned<String>,
+    /// Its cgroup v2 directory, an absolute path; no other workload has it.
+    #[schemars(with = "String", regex(pattern = "^/"))]
+    pub(super) cgroup: Spanned<String>,
+    /// The file of its network namespace, such as /run/netns/NAME or /proc/PID/ns/net; absent, it
+    /// is the agent's own.
+    #[serde(default)]
+    #[schemars(with = "String", regex(pattern = "^/"), skip_serializing_if = "Option::is_none")]
+    pub(super) netns: Option<Spanned<String>>,
+    /// Ports that are proxied and not inspected, in both directions; replaces the node's list.
+    #[serde(default)]
+    #[schemars(with = "PortSet")]
+    pub(super) opaque_ports: Ports,
+    /// Ports that connections to are never touched; replaces the node's list.
+    #[serde(default)]
+    #[schemars(with = "PortSet")]
+    pub(super) skip_outbound_ports: Ports,
+    /// Ports that accepted connections are never touched on; replaces the node's list.
+    #[serde(default)]
+    #[schemars(with = "PortSet")]
+    pub(super) skip_inbound_ports: Ports,
+    /// What becomes of its new connections while no proxy is alive.
+    #[serde(default)]
+    pub(super) when_proxy_down: WhenProxyDown,
+    /// Whether connections to loopback addresses are proxied too.
+    #[serde(default)]
+    pub(super) include_loopback: bool,
+    /// Whether its sends travel to the proxy by sk_msg; absent, the node's setting holds.
+    #[serde(default)]
+    #[schemars(with = "SkMsgMode", skip_serializing_if = "Option::is_none")]
+    pub(super) sk_msg: Option<SkMsgMode>,
+    /// Another proxy to bring its connections to, which asks for SO_ORIGINAL_DST.
+    #[serde(default)]
+    #[schemars(with = "ForeignProxy")]
+    pub(super) foreign_proxy: Option<ForeignProxy>,
+}
+
+/// Another proxy, which listens on a loopback port of the workload's network namespace.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct ForeignProxy {
+    /// The cgroup v2 directory that it runs in, an absolute path and not the workload's; its own
+    /// connections are left alone.
+    #[schemars(with = "String", regex(pattern = "^/"))]
+    pub(super) cgroup: Spanned<String>,
+    /// The port that it listens on.
+    #[schemars(with = "NonZeroU16")]
+    pub(super) port: Spanned<i64>,
+}

@@ -1,0 +1,115 @@
+//! The config file of `sluice run`.
+//!
+//! TOML, in three steps: `file` says what may be written, `check` what it means, and a
+//! [`Config`] is what the agent works with: everything in it has been checked that can be checked
+//! without looking at the machine. An example is in `docs/sluice.toml`, the schema in
+//! `docs/config.schema.json`.
+
+mod check;
+mod error;
+mod file;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+pub use self::error::{ConfigError, Place, Setting, ValueProblem};
+use crate::policy::{PortRules, PortTable, SkMsgMode, WhenProxyDown, compile};
+
+/// Where the admin server listens unless it is told: Linkerd's admin port, on loopback.
+pub const DEFAULT_ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4191));
+
+/// What the agent is told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where `/metrics`, `/ready` and `/live` are served; with port 0 the kernel picks one.
+    pub admin: SocketAddr,
+    /// Whether application sends travel by `sk_msg`, for workloads that do not say.
+    pub sk_msg: SkMsgMode,
+    /// The port lists for workloads without their own.
+    pub ports: PortRules,
+    /// What is enrolled, in the order of the file; no two have the same name or cgroup.
+    pub workloads: Vec<WorkloadConfig>,
+}
+
+/// One enrolled workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadConfig {
+    /// What people call it: 1 to [`proxy_common::WorkloadName::MAX_LEN`] bytes, no spaces or
+    /// control characters.
+    pub name: String,
+    /// Its cgroup v2 directory, an absolute path.
+    pub cgroup: PathBuf,
+    /// The file of its network namespace, an absolute path; `None` is the agent's own.
+    pub netns: Option<PathBuf>,
+    /// Its own port lists.
+    pub ports: PortRules,
+    /// What becomes of its connections while no proxy is alive.
+    pub when_proxy_down: WhenProxyDown,
+    /// Whether its connections to loopback addresses are proxied too.
+    pub include_loopback: bool,
+    /// Whether its sends travel by `sk_msg`; the node's choice where it has none of its own.
+    pub sk_msg: SkMsgMode,
+    /// The proxy that its connections are brought to, where that is not sluice's.
+    pub foreign_proxy: Option<ForeignProxy>,
+}
+
+/// Another proxy that stands behind the dataplane: it learns the original destination by
+/// `SO_ORIGINAL_DST`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignProxy {
+    /// The cgroup v2 directory that it runs in, an absolute path and not the workload's: its own
+    /// connections are left alone.
+    pub cgroup: PathBuf,
+    /// The loopback port that it listens on, in the workload's network namespace.
+    pub port: NonZeroU16,
+}
+
+impl Config {
+    /// Reads a config from its text; `path` is where the text came from, for errors.
+    ///
+    /// # Errors
+    /// The first thing that is not TOML, not a setting, or not a value the setting can have, with
+    /// its line and column.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let file: file::File = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            at: Place::of(path, text, error.span().map_or(0, |span| span.start)),
+            message: error.message().to_owned(),
+        })?;
+        check::config(file).map_err(|wrong| ConfigError::Value {
+            at: Place::of(path, text, wrong.offset),
+            setting: wrong.setting,
+            problem: wrong.problem,
+        })
+    }
+
+    /// Reads the config file.
+    ///
+    /// # Errors
+    /// The file cannot be read or has no bytes, or as in [`Self::parse`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        // What a full disk or a cut-off write leaves. That there are no workloads is said in words.
+        if text.is_empty() {
+            return Err(ConfigError::Empty { path: path.to_owned() });
+        }
+        Self::parse(&text, path)
+    }
+
+    /// The JSON schema of the file.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(file::File).to_value()
+    }
+
+    /// The port table of a workload: its own lists, the node's, the built-in ones.
+    #[must_use]
+    pub fn table(&self, workload: &WorkloadConfig) -> PortTable {
+        compile(&self.ports, &workload.ports)
+    }
+}
+
+#[cfg(test)]
+mod tests;

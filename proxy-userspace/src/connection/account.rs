@@ -1,0 +1,198 @@
+//! One connection's account: what is counted while it lives, and said when it ends.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use proxy_common::{Decision, Direction, OriginalDst, PortRule};
+
+use super::{
+    downstream::{Downstream, ReportSink, Surroundings, destination},
+    observe::Observer,
+    pump::Watch,
+};
+use crate::{
+    metrics::{CloseReason, ConnectionMetrics},
+    report::ConnectionReport,
+};
+
+/// How many bytes the proxy reads before it tells `sk_msg` so; small against the byte fuse.
+const CONSUMED_STEP: u64 = 128 << 10;
+
+/// Everything that is known of one connection. Dropped before [`Account::close`], the connection
+/// counts as cut by the end of the process.
+pub(super) struct Account {
+    observer: Observer,
+    /// `None` once the account is closed.
+    metrics: Option<ConnectionMetrics>,
+    started: Instant,
+    sent_bytes: u64,
+    received_bytes: u64,
+    latency: Latency,
+    lane: Option<Consumption>,
+    facts: Option<Box<Facts>>,
+}
+
+/// From the first byte of the client to the first byte of the server.
+enum Latency {
+    Waiting,
+    ClientSpoke(Instant),
+    Known(Duration),
+    /// The server spoke first.
+    None,
+}
+
+/// Tells `sk_msg` how much was read.
+struct Consumption {
+    surroundings: Arc<dyn Surroundings>,
+    cookie: u64,
+    reported_bytes: u64,
+}
+
+/// What only a report needs.
+struct Facts {
+    sink: ReportSink,
+    workload: Arc<str>,
+    client: SocketAddr,
+    dst: SocketAddr,
+    decision: Decision,
+}
+
+impl Account {
+    /// Opens the account of a connection whose destination is known.
+    pub(super) fn open(downstream: &Downstream, client: SocketAddr, original: &OriginalDst) -> Self {
+        let dst = destination(original);
+        let decision = PortRule { decision: original.decision, source: original.source }.decision();
+        let observer = match decision {
+            Decision::Detect => Observer::inspecting(),
+            Decision::Opaque | Decision::Skip => Observer::not_inspecting(),
+        };
+        let lane = downstream.surroundings.sk_msg().then(|| Consumption {
+            surroundings: Arc::clone(&downstream.surroundings),
+            cookie: original.cookie,
+            reported_bytes: 0,
+        });
+        let facts = downstream.reports.clone().map(|sink| {
+            let workload = Arc::clone(&downstream.workload);
+            Box::new(Facts { sink, workload, client, dst, decision })
+        });
+        Self {
+            observer,
+            metrics: Some(downstream.metrics.open(Direction::Outbound, &downstream.workload, dst)),
+            started: Instant::now(),
+            sent_bytes: 0,
+            received_bytes: 0,
+            latency: Latency::Waiting,
+            lane,
+            facts,
+        }
+    }
+
+    /// The upstream connection is established.
+    pub(super) fn connected(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.server_connected();
+        }
+    }
+
+    /// Counts the protocol as soon as it is known for good.
+    fn tell_if_settled(&self) {
+        if let (true, Some(metrics)) = (self.observer.is_settled(), &self.metrics) {
+            let observation = self.observer.observation();
+            metrics.detected(observation.protocol.label(), observation.detected_by.label());
+        }
+    }
+
+    /// Closes the account.
+    pub(super) fn close(mut self, reason: CloseReason) {
+        self.settle(reason);
+    }
+
+    fn settle(&mut self, reason: CloseReason) {
+        let Some(metrics) = self.metrics.take() else { return };
+        let duration = self.started.elapsed();
+        let observation = self.observer.observation();
+        metrics.detected(observation.protocol.label(), observation.detected_by.label());
+        metrics.close(reason, duration);
+        if let Some(facts) = self.facts.take() {
+            (facts.sink)(ConnectionReport {
+                direction: Direction::Outbound,
+                client: facts.client,
+                dst: facts.dst,
+                workload: facts.workload,
+                decision: facts.decision,
+                protocol: Some(observation.protocol.label()),
+                detected_by: Some(observation.detected_by.label()),
+                sni: observation.sni,
+                alpn: observation.alpn,
+                bytes_sent: self.sent_bytes,
+                bytes_received: self.received_bytes,
+                requests: 0,
+                latency: match self.latency {
+                    Latency::Known(latency) => Some(latency),
+                    Latency::Waiting | Latency::ClientSpoke(_) | Latency::None => None,
+                },
+                duration,
+                close: reason,
+            });
+        }
+    }
+}
+
+impl Watch for Account {
+    fn client_sent(&mut self, bytes: &[u8]) {
+        self.sent_bytes += bytes.len() as u64;
+        if let Some(metrics) = &self.metrics {
+            metrics.client_read(bytes.len() as u64);
+        }
+        if matches!(self.latency, Latency::Waiting) {
+            self.latency = Latency::ClientSpoke(Instant::now());
+        }
+        if let Some(lane) = &mut self.lane
+            && self.sent_bytes - lane.reported_bytes >= CONSUMED_STEP
+        {
+            lane.reported_bytes = self.sent_bytes;
+            lane.surroundings.consumed(lane.cookie, self.sent_bytes);
+        }
+        if !self.observer.is_settled() {
+            self.observer.client_bytes(bytes);
+            self.tell_if_settled();
+        }
+    }
+
+    fn server_sent(&mut self, bytes: &[u8]) {
+        if let Some(metrics) = &self.metrics {
+            metrics.server_read(bytes.len() as u64);
+        }
+        match self.latency {
+            Latency::Waiting => self.latency = Latency::None,
+            Latency::ClientSpoke(at) => self.latency = Latency::Known(at.elapsed()),
+            Latency::Known(_) | Latency::None => {}
+        }
+        if !self.observer.is_settled() {
+            self.observer.server_bytes(bytes);
+            self.tell_if_settled();
+        }
+    }
+
+    fn server_took(&mut self, len: usize) {
+        if let Some(metrics) = &self.metrics {
+            metrics.server_written(len as u64);
+        }
+    }
+
+    fn client_took(&mut self, len: usize) {
+        self.received_bytes += len as u64;
+        if let Some(metrics) = &self.metrics {
+            metrics.client_written(len as u64);
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.settle(CloseReason::Shutdown);
+    }
+}

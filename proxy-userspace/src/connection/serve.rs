@@ -1,0 +1,176 @@
+//! From an accepted connection to its end.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsFd as _,
+    time::Duration,
+};
+
+use proxy_common::{Direction, OriginalDst};
+use tokio::{
+    io::Interest,
+    net::{TcpListener, TcpStream},
+};
+
+use super::{
+    account::Account,
+    downstream::{Downstream, destination},
+    pump::{self, Ending, Side},
+    socket,
+};
+use crate::metrics::CloseReason;
+
+/// How often a record that is not there yet is looked for, and how long to wait in between. A client
+/// that came by itself, not by a hook, has none, and is turned away after as many looks.
+const RECORD_LOOKS: u32 = 10;
+const RECORD_REST: Duration = Duration::from_millis(1);
+/// How long the listener rests when the process is out of descriptors or memory.
+const ACCEPT_REST: Duration = Duration::from_millis(10);
+
+/// Accepts connections until the task is dropped.
+pub(crate) async fn serve(listener: TcpListener, downstream: Downstream) {
+    loop {
+        match listener.accept().await {
+            Ok((client, peer)) => {
+                downstream.live.spawn(handle(client, peer, downstream.clone()));
+            }
+            Err(error) if is_exhaustion(&error) => {
+                downstream.metrics.rejected(Direction::Outbound, &downstream.workload, CloseReason::Limit);
+                tracing::warn!(workload = %downstream.workload, %error, "cannot accept");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+            // The client was gone before it was accepted (ECONNABORTED and the like).
+            Err(error) => tracing::debug!(workload = %downstream.workload, %error, "accept"),
+        }
+    }
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// One connection. Whatever goes wrong ends it with RST: the accepted socket is dropped unfinished.
+async fn handle(client: TcpStream, peer: SocketAddr, downstream: Downstream) {
+    let own = client.local_addr().ok();
+    let original = match original_dst(&client, own, &downstream).await {
+        Ok(original) => original,
+        Err(reason) => {
+            tracing::debug!(workload = %downstream.workload, %peer, reason = reason.label(), "refused");
+            downstream.metrics.rejected(Direction::Outbound, &downstream.workload, reason);
+            return;
+        }
+    };
+    let mut account = Account::open(&downstream, peer, &original);
+    let dst = destination(&original);
+    // A client that chose its address is seen to come from the loopback address otherwise.
+    let source = own.filter(|own| own.ip() != peer.ip()).map(|_| peer.ip());
+    let reason = match dial(&client, dst, source, &downstream).await {
+        Err(reason) => reason,
+        Ok(server) => {
+            account.connected();
+            relay(client, server, &downstream, &mut account).await
+        }
+    };
+    if downstream.surroundings.sk_msg() {
+        downstream.surroundings.ended(original.cookie);
+    }
+    account.close(reason);
+}
+
+async fn original_dst(
+    client: &TcpStream,
+    own: Option<SocketAddr>,
+    downstream: &Downstream,
+) -> Result<OriginalDst, CloseReason> {
+    for _ in 0..RECORD_LOOKS {
+        let original = downstream.surroundings.original_dst(client.as_fd()).map_err(|error| {
+            tracing::warn!(workload = %downstream.workload, %error, "cannot read the original destination");
+            CloseReason::Error
+        })?;
+        match original {
+            Some(original) if Some(destination(&original)) == own => return Err(CloseReason::Loop),
+            Some(original) => return Ok(original),
+            // A socket is in the accept queue before the hook has run on it, for microseconds.
+            None => tokio::time::sleep(RECORD_REST).await,
+        }
+    }
+    Err(CloseReason::NoOriginalDst)
+}
+
+/// Connects to the original destination from the workload's namespace, unless the client is reset first.
+async fn dial(
+    client: &TcpStream,
+    dst: SocketAddr,
+    source: Option<IpAddr>,
+    downstream: &Downstream,
+) -> Result<TcpStream, CloseReason> {
+    let mut opened = Err(io::ErrorKind::Other.into());
+    let entered = downstream.surroundings.in_netns(&mut || opened = socket::upstream(dst, source));
+    let connecting = match entered.and(opened) {
+        Ok(socket) => socket.connect(dst),
+        Err(error) => return Err(dial_reason(&error)),
+    };
+    tokio::select! {
+        biased;
+        connected = connecting => connected.map_err(|error| {
+            tracing::debug!(workload = %downstream.workload, %dst, %error, "cannot connect");
+            dial_reason(&error)
+        }),
+        // Resolves on an error only: data and FIN wait for the server.
+        _ = client.ready(Interest::ERROR) => Err(CloseReason::ClientReset),
+    }
+}
+
+fn dial_reason(error: &io::Error) -> CloseReason {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET) => CloseReason::Refused,
+        Some(
+            libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENETDOWN
+            | libc::EACCES
+            | libc::EPERM,
+        ) => CloseReason::Unreachable,
+        Some(libc::ETIMEDOUT) => CloseReason::TimedOut,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
+            CloseReason::Limit
+        }
+        _ => CloseReason::Error,
+    }
+}
+
+/// Pumps until the connection ends, and ends both sockets as it did.
+async fn relay(
+    client: TcpStream,
+    server: TcpStream,
+    downstream: &Downstream,
+    account: &mut Account,
+) -> CloseReason {
+    match pump::pump(&client, &server, account).await {
+        Ending::Finished => {
+            socket::finish(&client);
+            socket::finish(&server);
+            CloseReason::Eof
+        }
+        Ending::Broken { by, error } => {
+            tracing::debug!(workload = %downstream.workload, ?by, %error, "broken");
+            socket::reset(match by {
+                Side::Client => server,
+                Side::Server => client,
+            })
+            .await;
+            broken_reason(by, &error)
+        }
+    }
+}
+
+fn broken_reason(by: Side, error: &io::Error) -> CloseReason {
+    match (by, error.kind()) {
+        (Side::Client, io::ErrorKind::TimedOut) => CloseReason::ClientTimedOut,
+        (Side::Client, _) => CloseReason::ClientReset,
+        (Side::Server, io::ErrorKind::TimedOut) => CloseReason::ServerTimedOut,
+        (Side::Server, _) => CloseReason::ServerReset,
+    }
+}

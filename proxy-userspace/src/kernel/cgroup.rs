@@ -1,0 +1,174 @@
+//! cgroup v2: where it is mounted, and how the kernel programs know one cgroup from another.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::error::KernelError;
+
+/// Inode number of the root of every cgroup v2 hierarchy (kernfs gives its root the first number).
+const ROOT_INODE: u64 = 1;
+
+/// Where cgroup v2 is mounted. In a hybrid layout it is beside v1, so the path is not assumed.
+pub(crate) fn cgroup2_mount_point() -> Result<PathBuf, KernelError> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").map_err(|source| KernelError::Cgroup {
+        action: "find the",
+        path: PathBuf::from("/proc/self/mountinfo"),
+        source,
+    })?;
+    parse_mount_point(&mountinfo).ok_or(KernelError::NoCgroup2)
+}
+
+/// `ID PARENT MAJOR:MINOR ROOT MOUNT-POINT OPTIONS… - TYPE SOURCE OPTIONS`, proc_pid_mountinfo(5).
+fn parse_mount_point(mountinfo: &str) -> Option<PathBuf> {
+    mountinfo.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let is_cgroup2 = filesystem.split(' ').next() == Some("cgroup2");
+        is_cgroup2.then(|| mount.split(' ').nth(4).map(|path| PathBuf::from(unescape(path))))?
+    })
+}
+
+/// The kernel writes blanks and backslashes in paths as three octal digits.
+fn unescape(path: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(path.to_owned(), |path, (escape, character)| path.replace(escape, character))
+}
+
+/// A cgroup v2 directory, held open.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    path: PathBuf,
+    dir: File,
+    id: u64,
+    level: Option<u32>,
+}
+
+impl Cgroup {
+    /// Opens an existing cgroup.
+    pub(crate) fn open(path: &Path) -> Result<Self, KernelError> {
+        let error = |action, source| KernelError::Cgroup { action, path: path.to_owned(), source };
+        let dir = File::open(path).map_err(|source| error("open", source))?;
+        let metadata = dir.metadata().map_err(|source| error("open", source))?;
+        let not_a_cgroup = |reason| KernelError::NotACgroup { path: path.to_owned(), reason };
+        if !metadata.is_dir() {
+            return Err(not_a_cgroup("it is not a directory"));
+        }
+        if !path.join("cgroup.procs").exists() || !path.join("cgroup.controllers").exists() {
+            return Err(not_a_cgroup("it has no cgroup.procs and cgroup.controllers"));
+        }
+        if metadata.ino() == ROOT_INODE {
+            return Err(not_a_cgroup(
+                "it is the root of the hierarchy, which holds every process of the node",
+            ));
+        }
+        let level = level_of(path, metadata.dev()).map_err(|source| error("find the root above", source))?;
+        Ok(Self { path: path.to_owned(), dir, id: metadata.ino(), level })
+    }
+
+    /// The id of the cgroup that is at `path` now, if one is: another when it was removed and made again.
+    pub(crate) fn id_at(path: &Path) -> Option<u64> {
+        fs::metadata(path).ok().map(|metadata| metadata.ino())
+    }
+
+    /// Makes a cgroup. The caller removes it.
+    pub(crate) fn create(path: &Path) -> Result<Self, KernelError> {
+        fs::create_dir(path).map_err(|source| KernelError::Cgroup {
+            action: "create",
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::open(path)
+    }
+
+    /// The cgroup of this process, in the cgroup v2 hierarchy.
+    pub(crate) fn path_of_this_process() -> Result<PathBuf, KernelError> {
+        let mount_point = cgroup2_mount_point()?;
+        let file = Path::new("/proc/self/cgroup");
+        let membership = fs::read_to_string(file).map_err(|source| KernelError::Cgroup {
+            action: "read",
+            path: file.to_owned(),
+            source,
+        })?;
+        let path = membership.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        Ok(mount_point.join(path))
+    }
+
+    /// The same cgroup, held open a second time.
+    pub(crate) fn try_clone(&self) -> Result<Self, KernelError> {
+        Self::open(&self.path)
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the kernel programs call it: the inode number of its directory.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The levels below the root of the hierarchy at which it may be, one bit each: exactly one bit,
+    /// or every bit where a cgroup namespace hides the root.
+    pub(crate) fn level_bits(&self) -> u32 {
+        self.level.and_then(|level| 1_u32.checked_shl(level)).unwrap_or(!1)
+    }
+
+    /// Its directory, to attach programs to.
+    pub(crate) fn dir(&self) -> &File {
+        &self.dir
+    }
+
+    /// Moves a process in; 0 is the calling process.
+    pub(crate) fn add(&self, pid: u32) -> Result<(), KernelError> {
+        fs::write(self.path.join("cgroup.procs"), pid.to_string()).map_err(|source| KernelError::Cgroup {
+            action: "move a process into",
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Whether any process is in it or below it.
+    pub(crate) fn is_populated(&self) -> bool {
+        fs::read_to_string(self.path.join("cgroup.events"))
+            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+}
+
+/// How deep below the root; `None` where the root is not to be seen.
+fn level_of(path: &Path, device: u64) -> io::Result<Option<u32>> {
+    let canonical = path.canonicalize()?;
+    for (level, ancestor) in (0..).zip(canonical.ancestors()) {
+        let metadata = fs::metadata(ancestor)?;
+        if metadata.dev() != device {
+            return Ok(None);
+        }
+        if metadata.ino() == ROOT_INODE {
+            return Ok(Some(level));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroup2_is_found_beside_v1() {
+        let mountinfo = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
+                         41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
+        assert_eq!(parse_mount_point(mountinfo), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(parse_mount_point("32 31 0:29 / /a rw - cgroup cgroup rw\n"), None);
+    }
+
+    #[test]
+    fn blanks_in_a_mount_point_are_unescaped() {
+        let mountinfo = "41 31 0:38 / /mnt/a\\040b rw - cgroup2 none rw\n";
+        assert_eq!(parse_mount_point(mountinfo), Some(PathBuf::from("/mnt/a b")));
+    }
+}

@@ -1,0 +1,139 @@
+//! What a running process has loaded into the kernel.
+
+use std::path::Path;
+
+use aya::{Ebpf, programs::sk_msg::SkMsgLink};
+
+use super::{
+    cgroup::Cgroup,
+    control::Control,
+    error::KernelError,
+    events::{ClosedEvents, KernelLog},
+    pins::Pins,
+    programs::{self, Attached},
+    records::Records,
+    self_test::{self, SkMsgVerdict},
+    sys,
+};
+
+/// Redirected and not yet consumed bytes of one connection above which it turns native. TCP holds
+/// about as much in its own buffers.
+const SK_MSG_FUSE_BYTES: u64 = 1 << 20;
+/// A proxy that has not shown a heartbeat for so long is taken for dead or hung.
+const HEARTBEAT_MAX_AGE_NS: u64 = 800_000_000;
+
+/// The loaded programs and maps. Dropping it takes them out of the kernel, and connections go direct.
+pub(crate) struct Dataplane {
+    ebpf: Ebpf,
+    sk_msg: Option<SkMsgLink>,
+    listeners: Option<Attached>,
+    /// Last, so that the pins go after the programs.
+    pins: Option<Pins>,
+}
+
+impl Dataplane {
+    /// Loads the programs; attaches nothing. The maps are pinned to `pin_dir`, if there is one.
+    pub(crate) fn load(pin_dir: Option<&Path>) -> Result<Self, KernelError> {
+        let pins = pin_dir.map(Pins::claim).transpose()?;
+        if let Err(error) = sys::lift_memlock_limit() {
+            tracing::debug!(%error, "the locked-memory limit stays");
+        }
+        let mut ebpf = programs::open_object()?;
+        programs::load_required(&mut ebpf)?;
+        let mut control = Control::new(&ebpf)?;
+        control.change_settings(|settings| {
+            settings.sk_msg_fuse_bytes = SK_MSG_FUSE_BYTES;
+            settings.heartbeat_max_age_ns = HEARTBEAT_MAX_AGE_NS;
+        })?;
+        control.beat()?;
+        // The maps show to others when they are complete.
+        if let Some(pins) = &pins {
+            pins.pin(&ebpf)?;
+        }
+        Ok(Self { ebpf, sk_msg: None, listeners: None, pins })
+    }
+
+    /// The maps shared with the command line.
+    pub(crate) fn control(&self) -> Result<Control, KernelError> {
+        Control::new(&self.ebpf)
+    }
+
+    /// Waits for whoever else is changing the pinned maps; dropping the result lets the next one in.
+    pub(crate) fn lock_for_writing(&self) -> Result<Option<std::fs::File>, KernelError> {
+        self.pins.as_ref().map(Pins::lock_for_writing).transpose()
+    }
+
+    /// What the hooks hand over.
+    pub(crate) fn records(&self) -> Result<Records, KernelError> {
+        Records::new(&self.ebpf)
+    }
+
+    /// The ring of closed skipped connections. One reader.
+    pub(crate) fn closed_events(&self) -> Result<ClosedEvents, KernelError> {
+        ClosedEvents::new(&self.ebpf)
+    }
+
+    /// The programs' log messages. One reader.
+    pub(crate) fn kernel_log(&mut self) -> Result<KernelLog, KernelError> {
+        KernelLog::new(&mut self.ebpf)
+    }
+
+    /// Attaches a workload's hooks to its cgroup.
+    ///
+    /// Where the maps are pinned, so are the hooks: they outlive a killed agent, and tell then that
+    /// there is no proxy.
+    pub(crate) fn attach_workload(&mut self, cgroup: &Cgroup) -> Result<Vec<Attached>, KernelError> {
+        programs::attach_workload(&mut self.ebpf, cgroup, self.pins.as_ref())
+    }
+
+    /// Attaches to the cgroup in which the proxy's listeners are opened, so that accepted sockets
+    /// take their clients' records over.
+    pub(crate) fn attach_listeners(&mut self, cgroup: &Cgroup) -> Result<(), KernelError> {
+        self.listeners = Some(programs::attach_sock_ops(&mut self.ebpf, cgroup, None)?);
+        Ok(())
+    }
+
+    /// Attaches the hooks of a workload whose proxy is a foreign one, and to that proxy's cgroup the
+    /// hook that answers SO_ORIGINAL_DST.
+    ///
+    /// Not pinned: without this process nobody would answer, so the connections go direct then.
+    pub(crate) fn attach_foreign(
+        &mut self,
+        cgroup: &Cgroup,
+        proxy: &Cgroup,
+    ) -> Result<Vec<Attached>, KernelError> {
+        let mut attached = vec![
+            programs::attach_getsockopt(&mut self.ebpf, proxy)?,
+            programs::attach_sock_ops(&mut self.ebpf, proxy, None)?,
+        ];
+        attached.extend(programs::attach_workload(&mut self.ebpf, cgroup, None)?);
+        Ok(attached)
+    }
+
+    /// Looks what `sk_msg` does to a socket on this kernel, once it is attached, and `sock_ops` to the
+    /// cgroup of this process. What it did is not counted.
+    pub(crate) fn test_sk_msg(&mut self) -> Result<SkMsgVerdict, KernelError> {
+        let verdict = self_test::run(&mut self.ebpf)?;
+        self.control()?.reset_counters()?;
+        Ok(verdict)
+    }
+
+    /// Removes what a killed agent left attached. Call it when this one is ready, so that there is no
+    /// moment without hooks.
+    pub(crate) fn remove_stale_pins(&self) {
+        if let Some(pins) = &self.pins {
+            pins.remove_stale();
+        }
+    }
+
+    /// Takes `sk_msg` out again.
+    pub(crate) fn detach_sk_msg(&mut self) {
+        self.sk_msg = None;
+    }
+
+    /// Attaches `sk_msg`. New connections use it once the settings say so.
+    pub(crate) fn attach_sk_msg(&mut self) -> Result<(), KernelError> {
+        self.sk_msg = Some(programs::attach_sk_msg(&mut self.ebpf)?);
+        Ok(())
+    }
+}

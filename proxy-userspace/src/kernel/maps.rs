@@ -1,0 +1,90 @@
+//! Opening the maps by name, from the loaded object or from their pins.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, SkStorage},
+};
+
+use super::{error::KernelError, pins::Pins};
+
+pub(super) const WORKLOADS: &str = "WORKLOADS";
+pub(super) const NAMES: &str = "NAMES";
+pub(super) const PORTS: &str = "PORTS";
+pub(super) const SETTINGS: &str = "SETTINGS";
+pub(super) const HEARTBEAT: &str = "HEARTBEAT";
+pub(super) const AGENT: &str = "AGENT";
+pub(super) const COUNTERS: &str = "COUNTERS";
+pub(super) const ACCEPTED: &str = "ACCEPTED";
+pub(super) const LANES: &str = "LANES";
+pub(super) const EVENTS: &str = "EVENTS";
+
+/// The maps that the command line shares with the agent.
+pub(super) const PINNED: [&str; 7] = [WORKLOADS, NAMES, PORTS, SETTINGS, HEARTBEAT, AGENT, COUNTERS];
+
+/// Where maps are to be had.
+pub(super) trait MapSource {
+    /// A handle of its own on a map.
+    fn map_data(&self, name: &'static str) -> Result<MapData, KernelError>;
+}
+
+impl MapSource for Ebpf {
+    fn map_data(&self, name: &'static str) -> Result<MapData, KernelError> {
+        let map = self.map(name).ok_or(KernelError::Missing { kind: "map", name })?;
+        let fd = descriptor(map, name)?;
+        MapData::from_fd(fd).map_err(error("open", name))
+    }
+}
+
+impl MapSource for Pins {
+    fn map_data(&self, name: &'static str) -> Result<MapData, KernelError> {
+        MapData::from_pin(self.path_of(name)).map_err(error("open", name))
+    }
+}
+
+/// A descriptor of its own on a map of the loaded object.
+pub(super) fn descriptor(map: &Map, name: &'static str) -> Result<OwnedFd, KernelError> {
+    let (Map::Array(data)
+    | Map::HashMap(data)
+    | Map::PerCpuArray(data)
+    | Map::RingBuf(data)
+    | Map::SkStorage(data)) = map
+    else {
+        return Err(KernelError::Missing { kind: "map of the expected type", name });
+    };
+    data.fd().as_fd().try_clone_to_owned().map_err(|source| error("open", name)(source.into()))
+}
+
+pub(super) fn hash<K: Pod, V: Pod>(
+    source: &dyn MapSource,
+    name: &'static str,
+) -> Result<HashMap<MapData, K, V>, KernelError> {
+    HashMap::try_from(Map::HashMap(source.map_data(name)?)).map_err(error("open", name))
+}
+
+pub(super) fn array<V: Pod>(
+    source: &dyn MapSource,
+    name: &'static str,
+) -> Result<Array<MapData, V>, KernelError> {
+    Array::try_from(Map::Array(source.map_data(name)?)).map_err(error("open", name))
+}
+
+pub(super) fn per_cpu_array<V: Pod>(
+    source: &dyn MapSource,
+    name: &'static str,
+) -> Result<PerCpuArray<MapData, V>, KernelError> {
+    PerCpuArray::try_from(Map::PerCpuArray(source.map_data(name)?)).map_err(error("open", name))
+}
+
+pub(super) fn sk_storage<V: Pod>(
+    source: &dyn MapSource,
+    name: &'static str,
+) -> Result<SkStorage<MapData, V>, KernelError> {
+    SkStorage::try_from(Map::SkStorage(source.map_data(name)?)).map_err(error("open", name))
+}
+
+/// Turns a map error into ours.
+pub(super) fn error(action: &'static str, map: &'static str) -> impl Fn(aya::maps::MapError) -> KernelError {
+    move |source| KernelError::Map { action, map, source: Box::new(source) }
+}

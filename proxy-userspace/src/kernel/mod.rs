@@ -1,0 +1,32 @@
+//! The kernel's side of sluice: programs, maps, cgroups and network namespaces.
+//!
+//! The only importer of aya. [`Dataplane`] owns what a running process has loaded; [`Control`] reads
+//! and writes the maps that the process shares with the command line.
+
+mod btf;
+mod cgroup;
+mod check;
+mod control;
+mod dataplane;
+mod error;
+mod events;
+mod maps;
+mod netns;
+mod own_cgroup;
+mod pins;
+mod programs;
+mod records;
+mod self_test;
+mod sys;
+
+pub(crate) use cgroup::Cgroup;
+pub(crate) use check::{Finding, Weight, check};
+pub(crate) use control::{AgentStatus, Control, Enrolment, WorkloadView};
+pub(crate) use dataplane::Dataplane;
+pub(crate) use error::KernelError;
+pub(crate) use events::{ClosedEvents, KernelLog, SkippedConnection, SkippedEnding};
+pub(crate) use netns::{Netns, NetnsId};
+pub(crate) use own_cgroup::OwnCgroup;
+pub(crate) use pins::{DEFAULT_PIN_DIR, Pins};
+pub(crate) use programs::Attached;
+pub(crate) use records::Records;

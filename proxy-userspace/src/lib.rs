@@ -1,0 +1,16 @@
+//! sluice: a transparent TCP proxy for Kubernetes nodes.
+//!
+//! Rooms import downwards only: `policy` and `metrics` know of no other; `config` and `report` of
+//! those; `connection`, `kernel` and `admin` of those below and not of each other; `agent` wires them
+//! together, `exec` drives it for one command, and `cli` is on top. `cargo xtask lint` checks it.
+
+pub mod admin;
+mod agent;
+pub mod cli;
+pub mod config;
+pub mod connection;
+mod exec;
+mod kernel;
+pub mod metrics;
+pub mod policy;
+pub mod report;

@@ -1,0 +1,20 @@
+//! The policy room: what is to be done with a connection, as people write it and as the kernel
+//! holds it.
+//!
+//! Pure: no I/O, no clock, nothing of aya or tokio. A list of ports is parsed once, by
+//! [`PortSet`], wherever it comes from. [`compile`] weighs the levels at which lists are written
+//! into one [`PortTable`], and a table turns into map entries and back without loss.
+
+mod modes;
+mod notation;
+mod parse;
+mod ports;
+mod profile;
+mod table;
+
+pub use modes::{SkMsgMode, UnknownWord, WhenProxyDown};
+pub(crate) use notation::WrittenPorts;
+pub use parse::{PortProblem, PortSetError};
+pub use ports::PortSet;
+pub use profile::{DEFAULT_OPAQUE_PORTS, PortRules, compile};
+pub use table::PortTable;

@@ -1,0 +1,133 @@
+//! The choices that are one word, in flags and in the config file alike.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A word that is none of those a setting knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, got '{}'", got.escape_debug())]
+pub struct UnknownWord {
+    /// The words that the setting knows.
+    pub expected: &'static str,
+    /// What came.
+    pub got: String,
+}
+
+/// Whether application sends travel to the proxy by `sk_msg`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SkMsgMode {
+    /// Where the self-test at start passes on this kernel.
+    #[default]
+    Auto,
+    /// Always, whatever the self-test says.
+    On,
+    /// Never.
+    Off,
+}
+
+impl SkMsgMode {
+    /// The word used in flags, files and listings.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+
+    /// How much it wants `sk_msg`: not at all, where that is safe, whatever comes.
+    #[must_use]
+    pub const fn strength(self) -> u8 {
+        match self {
+            Self::Off => 0,
+            Self::Auto => 1,
+            Self::On => 2,
+        }
+    }
+}
+
+/// What becomes of a new connection while no proxy is alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenProxyDown {
+    /// It goes direct.
+    #[default]
+    Open,
+    /// It is refused with EPERM.
+    Strict,
+}
+
+impl WhenProxyDown {
+    /// The word used in flags, files and listings.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+impl FromStr for SkMsgMode {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        [Self::Auto, Self::On, Self::Off]
+            .into_iter()
+            .find(|mode| mode.label() == word)
+            .ok_or_else(|| UnknownWord { expected: "auto, on or off", got: word.to_owned() })
+    }
+}
+
+impl FromStr for WhenProxyDown {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        [Self::Open, Self::Strict]
+            .into_iter()
+            .find(|choice| choice.label() == word)
+            .ok_or_else(|| UnknownWord { expected: "open or strict", got: word.to_owned() })
+    }
+}
+
+impl fmt::Display for SkMsgMode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.label())
+    }
+}
+
+impl fmt::Display for WhenProxyDown {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.label())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_reads_back_from_its_word_in_flags_and_in_files() {
+        for mode in [SkMsgMode::Auto, SkMsgMode::On, SkMsgMode::Off] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.label());
+        }
+        for choice in [WhenProxyDown::Open, WhenProxyDown::Strict] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+            assert_eq!(serde_json::to_value(choice).unwrap(), choice.label());
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_answered_with_the_known_ones() {
+        let error = "On".parse::<SkMsgMode>().unwrap_err();
+        assert_eq!(error.to_string(), "expected auto, on or off, got 'On'");
+        let error = "".parse::<WhenProxyDown>().unwrap_err();
+        assert_eq!(error.to_string(), "expected open or strict, got ''");
+    }
+}
