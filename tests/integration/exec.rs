@@ -1,0 +1,245 @@
+//! `sluice exec` is as good as not there: for the command, for the one who runs it, and afterwards.
+
+use std::net::TcpListener;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sluice_tests::cgroup;
+use sluice_tests::exec::Outcome;
+use sluice_tests::netns::Netns;
+use sluice_tests::server::{Server, behaviour};
+use sluice_tests::suite::{Env, Suite};
+use sluice_tests::tempdir::TempDir;
+use sluice_tests::tests;
+
+pub(crate) fn register(suite: &mut Suite) {
+    let mut group = suite.group("exec");
+    group.both_lanes(tests![
+        the_exit_status_is_the_command_s,
+        death_by_signal_is_passed_on,
+        standard_streams_are_untouched,
+    ]);
+    group.sluice(tests![
+        a_missing_command_is_127,
+        sigterm_reaches_the_command,
+        sigint_reaches_the_command,
+        the_cgroup_is_gone_afterwards,
+        the_cgroup_is_gone_after_the_command_is_killed,
+        the_cgroup_is_gone_after_sigterm,
+        a_cgroup_that_the_command_made_is_gone_afterwards,
+        privileges_are_dropped_to_the_sudo_user,
+        without_sudo_the_user_stays,
+        the_summary_goes_to_standard_error,
+        a_summary_without_connections_is_no_failure,
+        port_zero_is_refused,
+        a_port_above_65535_is_refused,
+        a_backward_range_is_refused,
+        a_word_is_refused,
+        a_bad_skip_list_is_refused_too,
+        a_taken_admin_address_is_refused,
+        a_report_that_cannot_be_written_is_refused,
+        an_unknown_sk_msg_mode_is_refused,
+        no_command_is_refused,
+        without_loopback_the_command_runs_or_the_reason_is_told,
+    ]);
+}
+
+fn shell(script: &str) -> [&str; 3] {
+    ["sh", "-c", script]
+}
+
+fn the_exit_status_is_the_command_s(env: &Env) {
+    for code in [0, 3, 77] {
+        let outcome = env.exec(&shell(&format!("exit {code}"))).run();
+        assert_eq!(outcome.code(), Some(code), "{}", outcome.finished.stderr);
+    }
+}
+
+fn a_missing_command_is_127(env: &Env) {
+    let outcome = env.exec(&["/no/such/command"]).run();
+    assert_eq!(outcome.code(), Some(127), "{}", outcome.finished.stderr);
+    assert!(outcome.finished.stderr.contains("/no/such/command"), "{}", outcome.finished.stderr);
+}
+
+fn death_by_signal_is_passed_on(env: &Env) {
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let outcome = env.exec(&shell(&format!("kill -{} $$", signal as i32))).run();
+        assert_eq!(outcome.signal(), Some(signal as i32), "{:?}", outcome.finished);
+    }
+}
+
+fn standard_streams_are_untouched(env: &Env) {
+    let mut running = env.exec(&["cat"]).start();
+    let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    running.process.feed(&bytes);
+    let outcome = running.finish().success();
+    assert!(outcome.finished.stdout == bytes, "{} bytes came back", outcome.finished.stdout.len());
+}
+
+/// A command that says when it is there, and which signal it got.
+fn trap_and_signal(env: &Env, signal: Signal) -> Outcome {
+    let script = "trap 'echo got TERM; exit 42' TERM; trap 'echo got INT; exit 42' INT; \
+                  echo ready; while :; do sleep 0.05; done";
+    let mut running = env.exec(&shell(script)).start();
+    running.process.line("ready");
+    running.process.signal(signal);
+    running.finish()
+}
+
+fn sigterm_reaches_the_command(env: &Env) {
+    let outcome = trap_and_signal(env, Signal::SIGTERM);
+    assert_eq!(outcome.line("got"), "TERM");
+    assert_eq!(outcome.code(), Some(42));
+}
+
+fn sigint_reaches_the_command(env: &Env) {
+    let outcome = trap_and_signal(env, Signal::SIGINT);
+    assert_eq!(outcome.line("got"), "INT");
+    assert_eq!(outcome.code(), Some(42));
+}
+
+const TELL_CGROUP: &str = "grep '^0::' /proc/self/cgroup; echo ready";
+
+fn own_cgroup(line: &str) -> std::path::PathBuf {
+    let path = cgroup::directory_of(&format!("0::{line}")).expect("a cgroup");
+    assert_ne!(path, cgroup::mount().join(""), "the command is in the root cgroup");
+    path
+}
+
+fn the_cgroup_is_gone_afterwards(env: &Env) {
+    let outcome = env.exec(&shell(TELL_CGROUP)).run().success();
+    let text = outcome.text();
+    cgroup::expect_gone(&own_cgroup(text.lines().next().expect("a line").trim_start_matches("0::")));
+}
+
+fn the_cgroup_is_gone_after_the_command_is_killed(env: &Env) {
+    let script = "echo cgroup $(grep '^0::' /proc/self/cgroup); echo pid $$; while :; do sleep 1; done";
+    let mut running = env.exec(&shell(script)).start();
+    let path = own_cgroup(running.process.line("cgroup").trim_start_matches("0::"));
+    assert!(path.is_dir(), "{}", path.display());
+    let pid: i32 = running.process.line("pid").parse().expect("a process id");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill the command");
+    assert_eq!(running.finish().signal(), Some(9));
+    cgroup::expect_gone(&path);
+}
+
+fn the_cgroup_is_gone_after_sigterm(env: &Env) {
+    let script = "echo cgroup $(grep '^0::' /proc/self/cgroup); while :; do sleep 0.05; done";
+    let mut running = env.exec(&shell(script)).start();
+    let path = own_cgroup(running.process.line("cgroup").trim_start_matches("0::"));
+    running.process.signal(Signal::SIGTERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.signal(), Some(15), "{:?}", outcome.finished);
+    cgroup::expect_gone(&path);
+}
+
+fn a_cgroup_that_the_command_made_is_gone_afterwards(env: &Env) {
+    let mount = cgroup::mount();
+    let script = format!(
+        "cgroup=$(sed -n 's/^0:://p' /proc/self/cgroup); echo cgroup $cgroup; cd {}/$cgroup; \
+         mkdir -p one/two; echo $$ > one/two/cgroup.procs; setsid sleep 600 >/dev/null 2>&1 & echo pid $!",
+        mount.display()
+    );
+    let outcome = env.exec(&shell(&script)).run().success();
+    let path = own_cgroup(&outcome.line("cgroup"));
+    let pid = Pid::from_raw(outcome.line("pid").parse().expect("a process id"));
+    let alive = kill(pid, None).is_ok();
+    kill(pid, Signal::SIGKILL).ok();
+    assert!(alive, "what the command left running goes on");
+    cgroup::expect_gone(path.parent().expect("the cgroup of this run"));
+}
+
+fn privileges_are_dropped_to_the_sudo_user(env: &Env) {
+    let exec = env.exec(&shell("echo user $(id -u); echo group $(id -g); echo groups $(id -G)"));
+    let outcome = exec.variable("SUDO_UID", "65534").variable("SUDO_GID", "65533").run().success();
+    assert_eq!(outcome.line("user"), "65534");
+    assert_eq!(outcome.line("group"), "65533");
+    assert!(!outcome.line("groups").split(' ').any(|group| group == "0"), "{}", outcome.line("groups"));
+}
+
+fn without_sudo_the_user_stays(env: &Env) {
+    let outcome = env.exec(&shell("echo user $(id -u)")).run().success();
+    assert_eq!(outcome.line("user"), "0");
+}
+
+fn the_summary_goes_to_standard_error(env: &Env) {
+    let server = Server::start(behaviour::echo);
+    let steps = [format!("connect={}", server.addr()), "exchange=1000".to_owned()];
+    let outcome = env.client(&steps).run().success();
+    assert!(outcome.finished.stderr.contains(&server.port().to_string()), "{}", outcome.finished.stderr);
+    let told = ["local ", "peer ", "received ", "eagain "];
+    let strange = outcome
+        .text()
+        .lines()
+        .find(|line| !told.iter().any(|word| line.starts_with(word)))
+        .map(str::to_owned);
+    assert_eq!(strange, None, "standard output is the command's alone");
+}
+
+fn a_summary_without_connections_is_no_failure(env: &Env) {
+    let outcome = env.exec(&["true"]).run().success();
+    outcome.report(|connections| assert_eq!(connections.len(), 0));
+}
+
+/// Runs a command that would leave a trace, with a flag that is refused.
+fn refused(env: &Env, flag: &str, value: &str, named: &str) {
+    let directory = TempDir::new();
+    let trace = directory.join("trace");
+    let exec = env.exec(&["touch", trace.to_str().expect("UTF-8")]).flag(flag, value);
+    let outcome = exec.run();
+    let stderr = &outcome.finished.stderr;
+    assert!(outcome.code().is_some_and(|code| code != 0), "{:?}", outcome.finished);
+    assert!(stderr.contains(named), "expected an error that names '{named}': {stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert!(!trace.exists(), "the command was run: {stderr}");
+}
+
+fn port_zero_is_refused(env: &Env) {
+    refused(env, "--opaque-ports", "80, 0", "'0'");
+}
+
+fn a_port_above_65535_is_refused(env: &Env) {
+    refused(env, "--opaque-ports", "65536", "'65536'");
+}
+
+fn a_backward_range_is_refused(env: &Env) {
+    refused(env, "--opaque-ports", "80-70", "'80-70'");
+}
+
+fn a_word_is_refused(env: &Env) {
+    refused(env, "--opaque-ports", "80,abc,443", "'abc'");
+}
+
+fn a_bad_skip_list_is_refused_too(env: &Env) {
+    for bad in ["0", "65536", "80-70", "abc", "80O0"] {
+        refused(env, "--skip-outbound-ports", bad, &format!("'{bad}'"));
+    }
+}
+
+fn a_taken_admin_address_is_refused(env: &Env) {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = taken.local_addr().expect("its address").to_string();
+    refused(env, "--admin", &addr, &addr);
+}
+
+fn a_report_that_cannot_be_written_is_refused(env: &Env) {
+    refused(env, "--report", "/no/such/directory/report", "/no/such/directory/report");
+}
+
+fn an_unknown_sk_msg_mode_is_refused(env: &Env) {
+    refused(env, "--sk-msg", "perhaps", "perhaps");
+}
+
+fn no_command_is_refused(env: &Env) {
+    let nothing: [&str; 0] = [];
+    let outcome = env.exec(&nothing).run();
+    assert!(outcome.code().is_some_and(|code| code != 0), "{:?}", outcome.finished);
+}
+
+fn without_loopback_the_command_runs_or_the_reason_is_told(env: &Env) {
+    let netns = Netns::new();
+    netns.ip(&["link", "set", "lo", "down"]);
+    let outcome = env.exec(&shell("exit 5")).run_in(&netns);
+    let told = ["127.0.0.1", "loopback", "lo "].iter().any(|word| outcome.finished.stderr.contains(word));
+    assert!(outcome.code() == Some(5) || told, "{:?}", outcome.finished);
+}

@@ -1,0 +1,91 @@
+//! Black-box tests of `sluice`: one file per promise.
+//!
+//! One binary with its own main, so that it runs natively and as the payload of a VM alike; under
+//! the name `peer` it is the client or server program of the tests. `sluice_tests` says which
+//! variables it listens to.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where it stopped"
+)]
+
+mod capacity;
+mod check;
+mod client_hello;
+mod close;
+mod detect;
+mod down;
+mod exec;
+mod foreign;
+mod identity;
+mod many;
+mod metrics;
+mod peers;
+mod ports;
+mod reasons;
+mod reload;
+mod run;
+mod skip;
+mod transfer;
+mod workload;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+use sluice_tests::suite::Suite;
+use sluice_tests::{peer, stale};
+
+fn main() -> ExitCode {
+    if let Some(code) = peer::main() {
+        return code;
+    }
+    let arguments = Arguments::from_args();
+    let mut suite = Suite::default();
+    transfer::register(&mut suite);
+    close::register(&mut suite);
+    reasons::register(&mut suite);
+    detect::register(&mut suite);
+    skip::register(&mut suite);
+    identity::register(&mut suite);
+    exec::register(&mut suite);
+    many::register(&mut suite);
+    peers::register(&mut suite);
+    run::register(&mut suite);
+    ports::register(&mut suite);
+    reload::register(&mut suite);
+    down::register(&mut suite);
+    metrics::register(&mut suite);
+    check::register(&mut suite);
+    capacity::register(&mut suite);
+    foreign::register(&mut suite);
+
+    if !arguments.list {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("these tests load kernel programs and make network namespaces: they need root");
+            return ExitCode::FAILURE;
+        }
+        if !suite.is_direct() && !sluice_tests::exec::sluice().exists() {
+            eprintln!("no sluice at {}: build it, or set SLUICE_BIN", sluice_tests::exec::sluice().display());
+            return ExitCode::FAILURE;
+        }
+        raise_file_limit();
+        stale::collect();
+    }
+    let list = arguments.list;
+    let code = suite.run(arguments);
+    if !list {
+        // Agents that were killed on purpose.
+        stale::collect();
+    }
+    code
+}
+
+/// The clients and servers of thousands of connections are a few processes.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("read RLIMIT_NOFILE");
+    let wanted = most.max(65_536);
+    if setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_err() {
+        setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("raise RLIMIT_NOFILE");
+    }
+}
