@@ -1,0 +1,292 @@
+//! `cargo xtask setup`: what the machine lacks, said first and then installed.
+//!
+//! Everything wanted is in the tables below. With all of it there, set-up is a handful of lookups
+//! and installs nothing, so that the other chores can begin with it every time.
+
+mod apt;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use crate::command::{self, Progress};
+use crate::toolchain::{self, LLVM, Toolchain};
+use crate::workspace;
+
+/// What the machine is to be able to do; each includes what it stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Build sluice, kernel programs included.
+    Build,
+    /// Build, and check the sources.
+    Lint,
+    /// Build, and run the tests, those in VMs included.
+    Test,
+    /// All of it.
+    All,
+}
+
+impl Purpose {
+    fn tests(self) -> bool {
+        matches!(self, Self::Test | Self::All)
+    }
+
+    fn lints(self) -> bool {
+        matches!(self, Self::Lint | Self::All)
+    }
+}
+
+/// A Debian package.
+struct Package {
+    name: &'static str,
+    /// The program that it is wanted for: found on PATH, the package is not needed.
+    program: Option<&'static str>,
+    why: &'static str,
+    /// A service that would start with the machine; it is disabled when set-up installed it.
+    service: Option<&'static str>,
+}
+
+const fn program(name: &'static str, program: &'static str, why: &'static str) -> Package {
+    Package { name, program: Some(program), why, service: None }
+}
+
+const fn server(name: &'static str, program: &'static str, service: &'static str) -> Package {
+    Package { name, program: Some(program), why: "a server that the tests talk to", service: Some(service) }
+}
+
+const fn library(name: &'static str, why: &'static str) -> Package {
+    Package { name, program: None, why, service: None }
+}
+
+/// A Rust with its source: only where no toolchain will do.
+const RUST: &[Package] = &[
+    library("rustc-web", "compiles the kernel programs"),
+    library("cargo-web", "compiles the kernel programs"),
+    library("rust-web-src", "core, compiled for the kernel's virtual machine"),
+];
+
+/// Only where bpf-linker is not there yet.
+const LINKER: &[Package] = &[
+    library("llvm-22-dev", "bpf-linker's code generator"),
+    library("libpolly-22-dev", "needed to link with LLVM"),
+    library("zlib1g-dev", "needed to link with LLVM"),
+    library("libzstd-dev", "needed to link with LLVM"),
+    library("libxml2-dev", "needed to link with LLVM"),
+    program("g++", "g++", "the C++ library that LLVM is linked with"),
+];
+
+const TESTS: &[Package] = &[
+    program("qemu-system-x86", "qemu-system-x86_64", "runs the tests on other kernels"),
+    program("xz-utils", "xz", "unpacks those kernels' modules"),
+    program("iproute2", "ip", "network namespaces"),
+    program("bpftool", "bpftool", "shows what the kernel holds"),
+    program("curl", "curl", "an HTTP client"),
+    program("openssl", "openssl", "a TLS client and server"),
+    program("socat", "socat", "a client and server of many kinds"),
+    program("netcat-openbsd", "nc", "a plain TCP client"),
+    program("openssh-client", "ssh", "an SSH client"),
+    program("python3", "python3", "clients with sockets of their own kind"),
+    library("python3-venv", "for the SMTP server"),
+    program("golang-go", "go", "clients with sockets of their own kind"),
+    program("nodejs", "node", "clients with sockets of their own kind"),
+    server("nginx-light", "nginx", "nginx"),
+    server("redis-server", "redis-server", "redis-server"),
+    server("memcached", "memcached", "memcached"),
+    server("openssh-server", "sshd", "ssh"),
+    server("mariadb-server", "mariadbd", "mariadb"),
+    // Its programs are in a directory of the version's own, not on PATH.
+    Package {
+        name: "postgresql",
+        program: None,
+        why: "a server that the tests talk to",
+        service: Some("postgresql"),
+    },
+];
+
+/// A program from crates.io.
+struct Crate {
+    name: &'static str,
+    version: &'static str,
+    why: &'static str,
+}
+
+const BPF_LINKER: Crate =
+    Crate { name: "bpf-linker", version: "0.13.0", why: "links the kernel programs; builds for a minute" };
+const CARGO_DENY: Crate =
+    Crate { name: "cargo-deny", version: "0.20.2", why: "checks the dependencies; builds for minutes" };
+
+/// An SMTP server, from PyPI into an environment of its own.
+const SMTP_SERVER: &str = "aiosmtpd==1.4.6";
+
+/// Where [`SMTP_SERVER`] is: `bin/python -m aiosmtpd` in here.
+pub(crate) fn smtp_environment() -> PathBuf {
+    workspace::target().join("smtp")
+}
+
+/// What is missing.
+#[derive(Default)]
+struct Plan {
+    packages: Vec<&'static Package>,
+    /// `rust-src` for rustup's nightly, where there is no apt to ask.
+    nightly: bool,
+    crates: Vec<&'static Crate>,
+    components: Vec<&'static str>,
+    smtp_server: bool,
+}
+
+/// Installs what is missing, after saying so.
+pub(crate) fn run(purpose: Purpose, dry_run: bool) -> Result<()> {
+    let progress = Progress::new("setup");
+    let plan = Plan::make(purpose)?;
+    if plan.is_empty() {
+        progress.say("everything is there");
+        return Ok(());
+    }
+    plan.print();
+    if dry_run {
+        return Ok(());
+    }
+    plan.install(&progress)?;
+    if let Err(refusals) = toolchain::find() {
+        bail!("installed all, and still no Rust can build the kernel programs:\n  {}", refusals.join("\n  "));
+    }
+    progress.say("done");
+    Ok(())
+}
+
+impl Plan {
+    fn make(purpose: Purpose) -> Result<Self> {
+        let mut plan = Self::default();
+        let mut wanted: Vec<&Package> = Vec::new();
+        match toolchain::find() {
+            Ok(Toolchain::Nightly { .. } | Toolchain::Distribution { .. }) => {}
+            Err(_) if toolchain::is_debian() => wanted.extend(RUST),
+            Err(_) => plan.nightly = true,
+        }
+        if !works("bpf-linker", &["--version"]) {
+            plan.crates.push(&BPF_LINKER);
+            wanted.extend(LINKER);
+        }
+        if purpose.tests() {
+            wanted.extend(TESTS);
+            plan.smtp_server = !smtp_environment().join("bin/aiosmtpd").exists();
+        }
+        if purpose.lints() {
+            if !works("cargo-deny", &["--version"]) {
+                plan.crates.push(&CARGO_DENY);
+            }
+            for (component, program) in [("rustfmt", "cargo-fmt"), ("clippy", "cargo-clippy")] {
+                if !works(program, &["--version"]) {
+                    plan.components.push(component);
+                }
+            }
+        }
+        let installed = if toolchain::is_debian() { apt::installed()? } else { HashSet::new() };
+        plan.packages = wanted.into_iter().filter(|package| !package.is_here(&installed)).collect();
+        Ok(plan)
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { packages, nightly, crates, components, smtp_server } = self;
+        packages.is_empty() && !nightly && crates.is_empty() && components.is_empty() && !smtp_server
+    }
+
+    fn print(&self) {
+        println!("setup: this machine lacks, and will get:");
+        for Package { name, why, .. } in &self.packages {
+            println!("  apt     {name:20} {why}");
+        }
+        if self.nightly {
+            println!("  rustup  {:20} core, compiled for the kernel's virtual machine", "nightly, rust-src");
+        }
+        for component in &self.components {
+            println!("  rustup  {component:20} checks the sources");
+        }
+        for Crate { name, version, why } in &self.crates {
+            println!("  cargo   {:20} {why}", format!("{name} {version}"));
+        }
+        if self.smtp_server {
+            println!("  pip     {SMTP_SERVER:20} a mail server for the tests, under {}", shown_target());
+        }
+    }
+
+    fn install(&self, progress: &Progress) -> Result<()> {
+        if !self.packages.is_empty() {
+            self.install_packages(progress)?;
+        }
+        if self.nightly {
+            let install = ["toolchain", "install", "nightly", "--profile=minimal", "--component=rust-src"];
+            progress
+                .run(&mut command::command("rustup", install))
+                .context("no Rust can build the kernel programs: install a nightly with rust-src")?;
+        }
+        for component in &self.components {
+            progress.run(&mut command::command("rustup", ["component", "add", component]))?;
+        }
+        for program in &self.crates {
+            progress.run(&mut program.install())?;
+        }
+        if self.smtp_server {
+            let environment = smtp_environment();
+            let venv = ["-m".as_ref(), "venv".as_ref(), environment.as_os_str()];
+            progress.run(&mut command::command("python3", venv))?;
+            let pip = environment.join("bin/pip");
+            let install = ["install", "--quiet", "--disable-pip-version-check", SMTP_SERVER];
+            progress.run(&mut command::command(&pip.to_string_lossy(), install))?;
+        }
+        Ok(())
+    }
+
+    fn install_packages(&self, progress: &Progress) -> Result<()> {
+        let names: Vec<_> = self.packages.iter().map(|package| package.name).collect();
+        if !toolchain::is_debian() {
+            bail!("there is no apt here; install what these Debian packages hold: {}", names.join(" "));
+        }
+        if !is_root()? {
+            bail!("installing packages needs root: run this as root, or first\n  {}", apt::shown(&names));
+        }
+        let services: Vec<_> = self.packages.iter().filter_map(|package| package.service).collect();
+        apt::install(progress, &names, &services)
+    }
+}
+
+impl Package {
+    fn is_here(&self, installed: &HashSet<String>) -> bool {
+        let on_path = self.program.is_some_and(|program| workspace::program(program).is_some());
+        on_path || installed.contains(self.name)
+    }
+}
+
+impl Crate {
+    fn install(&self) -> Command {
+        let Self { name, version, .. } = self;
+        // A directory of ours, so that what a broken-off build has done is not lost.
+        let directory = workspace::target().join("tools");
+        let mut install = command::cargo(["install", "--locked", "--force", "--version", version, name]);
+        install.arg("--target-dir").arg(directory);
+        if *name == BPF_LINKER.name && toolchain::is_debian() {
+            install.args(["--no-default-features", "--features", &format!("llvm-{LLVM}")]);
+            install.env("LLVM_PREFIX", format!("/usr/lib/llvm-{LLVM}"));
+        }
+        install
+    }
+}
+
+/// Whether a program is there and runs: one whose libraries are gone must be built anew.
+fn works(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+}
+
+/// Whether this process is root.
+pub(crate) fn is_root() -> Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    Ok(Path::new("/proc/self").metadata().context("cannot read /proc/self")?.uid() == 0)
+}
+
+fn shown_target() -> String {
+    let path = smtp_environment();
+    path.strip_prefix(workspace::root()).unwrap_or(&path).display().to_string()
+}
