@@ -1,8 +1,9 @@
 //! sluice: a transparent TCP proxy for Kubernetes nodes.
 //!
-//! Rooms import downwards only: `policy` and `metrics` know of no other; `config` and `report` of
-//! those; `connection`, `kernel` and `admin` of those below and not of each other; `agent` wires them
-//! together, `exec` drives it for one command, and `cli` is on top. `cargo xtask lint` checks it.
+//! Rooms import downwards only: `policy` and `observe` know of no other; `metrics`, then `config` and
+//! `report`, of those; `connection`, `kernel` and `admin` of those below and not of each other; `agent`
+//! wires them together, `exec` drives it for one command, and `cli` is on top. `cargo xtask lint` checks
+//! it.
 
 pub mod admin;
 mod agent;
@@ -12,5 +13,6 @@ pub mod connection;
 mod exec;
 mod kernel;
 pub mod metrics;
+pub mod observe;
 pub mod policy;
 pub mod report;

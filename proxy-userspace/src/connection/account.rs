@@ -10,11 +10,12 @@ use proxy_common::{Decision, Direction, OriginalDst, PortRule};
 
 use super::{
     downstream::{Downstream, ReportSink, Surroundings, destination},
-    observe::Observer,
     pump::Watch,
+    requests::Requests,
 };
 use crate::{
     metrics::{CloseReason, ConnectionMetrics},
+    observe::{End, Observer},
     report::ConnectionReport,
 };
 
@@ -25,6 +26,7 @@ const CONSUMED_STEP: u64 = 128 << 10;
 /// counts as cut by the end of the process.
 pub(super) struct Account {
     observer: Observer,
+    requests: Requests,
     /// `None` once the account is closed.
     metrics: Option<ConnectionMetrics>,
     started: Instant,
@@ -80,6 +82,7 @@ impl Account {
         });
         Self {
             observer,
+            requests: Requests::new(),
             metrics: Some(downstream.metrics.open(Direction::Outbound, &downstream.workload, dst)),
             started: Instant::now(),
             sent_bytes: 0,
@@ -98,8 +101,8 @@ impl Account {
     }
 
     /// Counts the protocol as soon as it is known for good.
-    fn tell_if_settled(&self) {
-        if let (true, Some(metrics)) = (self.observer.is_settled(), &self.metrics) {
+    fn tell_if_known(&self) {
+        if let (true, Some(metrics)) = (self.observer.is_known(), &self.metrics) {
             let observation = self.observer.observation();
             metrics.detected(observation.protocol.label(), observation.detected_by.label());
         }
@@ -112,7 +115,9 @@ impl Account {
 
     fn settle(&mut self, reason: CloseReason) {
         let Some(metrics) = self.metrics.take() else { return };
-        let duration = self.started.elapsed();
+        let now = Instant::now();
+        self.observer.close(end_of_requests(reason), now, &mut self.requests);
+        let duration = now.saturating_duration_since(self.started);
         let observation = self.observer.observation();
         metrics.detected(observation.protocol.label(), observation.detected_by.label());
         metrics.close(reason, duration);
@@ -129,7 +134,7 @@ impl Account {
                 alpn: observation.alpn,
                 bytes_sent: self.sent_bytes,
                 bytes_received: self.received_bytes,
-                requests: 0,
+                requests: self.requests.count(),
                 latency: match self.latency {
                     Latency::Known(latency) => Some(latency),
                     Latency::Waiting | Latency::ClientSpoke(_) | Latency::None => None,
@@ -138,6 +143,25 @@ impl Account {
                 close: reason,
             });
         }
+    }
+}
+
+/// How the requests end that are open when the connection ends.
+const fn end_of_requests(reason: CloseReason) -> End {
+    match reason {
+        CloseReason::ClientReset | CloseReason::ClientTimedOut => End::ClientReset,
+        CloseReason::ServerReset | CloseReason::ServerTimedOut => End::ServerReset,
+        CloseReason::Eof
+        | CloseReason::Refused
+        | CloseReason::Unreachable
+        | CloseReason::TimedOut
+        | CloseReason::NoOriginalDst
+        | CloseReason::Loop
+        | CloseReason::Shutdown
+        | CloseReason::Reset
+        | CloseReason::NotEstablished
+        | CloseReason::Limit
+        | CloseReason::Error => End::Cut,
     }
 }
 
@@ -156,9 +180,9 @@ impl Watch for Account {
             lane.reported_bytes = self.sent_bytes;
             lane.surroundings.consumed(lane.cookie, self.sent_bytes);
         }
-        if !self.observer.is_settled() {
-            self.observer.client_bytes(bytes);
-            self.tell_if_settled();
+        if self.observer.wants_bytes() {
+            self.observer.client_bytes(bytes, Instant::now(), &mut self.requests);
+            self.tell_if_known();
         }
     }
 
@@ -171,10 +195,14 @@ impl Watch for Account {
             Latency::ClientSpoke(at) => self.latency = Latency::Known(at.elapsed()),
             Latency::Known(_) | Latency::None => {}
         }
-        if !self.observer.is_settled() {
-            self.observer.server_bytes(bytes);
-            self.tell_if_settled();
+        if self.observer.wants_bytes() {
+            self.observer.server_bytes(bytes, Instant::now(), &mut self.requests);
+            self.tell_if_known();
         }
+    }
+
+    fn server_finished(&mut self) {
+        self.observer.server_finished(Instant::now(), &mut self.requests);
     }
 
     fn server_took(&mut self, len: usize) {

@@ -15,10 +15,9 @@ mod buffer;
 mod downstream;
 mod live;
 mod pump;
+mod requests;
 mod serve;
 mod socket;
-
-pub mod observe;
 
 pub(crate) use downstream::{Downstream, ReportSink, Surroundings};
 pub(crate) use live::Live;

@@ -37,6 +37,8 @@ pub(super) trait Watch {
     fn server_took(&mut self, len: usize);
     /// Bytes written to the client.
     fn client_took(&mut self, len: usize);
+    /// The server has finished, and the client was told.
+    fn server_finished(&mut self);
 }
 
 /// Which end of a connection.
@@ -64,11 +66,13 @@ pub(super) async fn pump(client: &TcpStream, server: &TcpStream, watch: &mut imp
             let up_state = up.poll(context, client, server, &mut |passing| match passing {
                 Passing::Read(bytes) => watch.client_sent(bytes),
                 Passing::Written(len) => watch.server_took(len),
+                Passing::Finished => {}
             });
             down.source_is_gone |= up.ended == Some(Ended::SinkGone);
             let down_state = down.poll(context, server, client, &mut |passing| match passing {
                 Passing::Read(bytes) => watch.server_sent(bytes),
                 Passing::Written(len) => watch.client_took(len),
+                Passing::Finished => watch.server_finished(),
             });
             if down.ended == Some(Ended::SinkGone) && up_state.is_pending() && !up.source_is_gone {
                 up.source_is_gone = true;
@@ -97,10 +101,11 @@ fn broken(by: Side, lane: &mut Lane) -> Ending {
     Ending::Broken { by, error }
 }
 
-/// Bytes on their way through a lane.
+/// What passes through a lane.
 enum Passing<'a> {
     Read(&'a [u8]),
     Written(usize),
+    Finished,
 }
 
 /// How one direction ended.
@@ -144,7 +149,7 @@ impl Lane {
             if self.buffer.is_none() {
                 match ready!(self.poll_read(context, source)) {
                     Ok(0) if self.source_is_gone => return Poll::Ready(self.end_reset()),
-                    Ok(0) => return Poll::Ready(self.finish(sink)),
+                    Ok(0) => return Poll::Ready(self.finish(sink, passing)),
                     Ok(_) => {}
                     Err(error) => return Poll::Ready(self.end(Ended::SourceGone, error)),
                 }
@@ -247,9 +252,10 @@ impl Lane {
         Poll::Pending
     }
 
-    fn finish(&mut self, sink: &TcpStream) -> Ended {
+    fn finish(&mut self, sink: &TcpStream, passing: &mut impl FnMut(Passing<'_>)) -> Ended {
         match socket::shutdown_write(sink) {
             Ok(()) => {
+                passing(Passing::Finished);
                 self.ended = Some(Ended::Finished);
                 Ended::Finished
             }

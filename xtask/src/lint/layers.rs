@@ -13,8 +13,9 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
 /// The rooms, from the ground up. A room may import those of lower layers, never its neighbours.
 /// (`proxy_common`, the contract with the kernel, is a crate below all of them.)
-const LAYERS: [&[&str]; 7] = [
-    &["policy", "metrics"],
+const LAYERS: [&[&str]; 8] = [
+    &["policy", "observe"],
+    &["metrics"],
     &["config", "report"],
     &["connection", "kernel", "admin"],
     &["agent"],
@@ -68,7 +69,7 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// `connection/observe/mod.rs` → `["connection", "observe"]`
+/// `observe/http2/mod.rs` → `["observe", "http2"]`
 fn module_path(file: &Path) -> Vec<String> {
     let path = file.with_extension("");
     let mut names: Vec<_> = path.iter().map(|name| name.to_string_lossy().into_owned()).collect();

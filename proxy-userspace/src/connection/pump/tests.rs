@@ -16,6 +16,7 @@ impl Watch for Unwatched {
     fn server_sent(&mut self, _: &[u8]) {}
     fn server_took(&mut self, _: usize) {}
     fn client_took(&mut self, _: usize) {}
+    fn server_finished(&mut self) {}
 }
 
 /// Both ends of a connection: the one that connected, and the one that was accepted.

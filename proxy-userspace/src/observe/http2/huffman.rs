@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     /// All 256 bytes in order, as Python's `hpack` 4 encodes them.
-    const ALL_BYTES: &[u8] = include_bytes!("testdata/huffman_all_bytes.bin");
+    const ALL_BYTES: &[u8] = include_bytes!("../testdata/huffman_all_bytes.bin");
 
     /// Decodes into a vector.
     fn decoded(coded: &[u8]) -> Result<Vec<u8>, Malformed> {

@@ -5,7 +5,10 @@
 //! HEADERS payload: [pad length 1] [priority 5] fragment [padding]
 //! ```
 
-use super::{Progress, Protocol, append, hpack};
+use super::{
+    super::{Progress, Protocol, append},
+    hpack,
+};
 
 /// What a client opens with (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -34,12 +37,13 @@ pub(super) struct Preface {
     matched: Option<usize>,
 }
 
-impl Preface {
-    /// Before the first byte.
-    pub(super) const fn new() -> Self {
+impl Default for Preface {
+    fn default() -> Self {
         Self { matched: Some(0) }
     }
+}
 
+impl Preface {
     /// Takes the next byte. `Failed` is for good; nothing is to be pushed after `Matched`.
     pub(super) fn push(&mut self, byte: u8) -> Progress {
         self.matched = self.matched.filter(|&at| PREFACE.get(at) == Some(&byte)).map(|at| at + 1);
@@ -243,5 +247,5 @@ impl FirstRequest {
 }
 
 #[cfg(test)]
-#[path = "http2_tests.rs"]
+#[path = "first_request_tests.rs"]
 mod tests;

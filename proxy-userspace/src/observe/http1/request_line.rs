@@ -7,7 +7,7 @@
 //! Only the whole line counts: a token, or a token and a word, is how many protocols start
 //! (`PING`, `EHLO name`), and they must not be mistaken for HTTP.
 
-use super::Progress;
+use super::super::Progress;
 
 /// Empty lines tolerated before the request line (RFC 9112, section 2.2, asks for at least one).
 const MAX_EMPTY_LINES: u8 = 2;
@@ -49,11 +49,6 @@ impl RequestLine {
     /// Before the first byte.
     pub(super) const fn new() -> Self {
         Self(Expecting::Start { empty_lines: 0 })
-    }
-
-    /// One that cannot match any more.
-    pub(super) const fn failed() -> Self {
-        Self(Expecting::Failed)
     }
 
     /// Takes the next byte. `Failed` is for good; nothing is to be pushed after `Matched`.

@@ -1,0 +1,255 @@
+//! What is told of requests and their responses.
+
+use std::{sync::Arc, time::Instant};
+
+use super::trace::TraceContext;
+
+/// Bytes that are kept of an authority. A DNS name has 253 at most, and a port five.
+pub const MAX_AUTHORITY: usize = 260;
+/// Bytes that are kept of a target: of its start.
+pub const MAX_TARGET: usize = 256;
+
+/// Learns of requests and responses as they pass.
+///
+/// Every [`Listener::request`] is followed by one [`Listener::exchange`], when the response has ended
+/// or can end no more, unless observation ends first: then [`Listener::lost`] is the last word, and it
+/// says of how many requests nothing more will be told.
+pub trait Listener {
+    /// Whether what costs an allocation for each request is wanted: targets and trace contexts.
+    fn wants_details(&self) -> bool {
+        false
+    }
+    /// A request's head is complete.
+    fn request(&mut self, request: &Request);
+    /// A request and its response are over.
+    fn exchange(&mut self, exchange: &Exchange<'_>);
+    /// The connection, or on HTTP/2 a stream, is something else from here on: `websocket`, `connect`,
+    /// `h2c`, or another token that the client asked for, in lower case and of at most 32 bytes.
+    fn upgraded(&mut self, to: &str);
+    /// The bytes cannot be followed any further.
+    fn lost(&mut self, why: Lost, open: usize);
+}
+
+/// A request, as far as its head tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The version it was sent in.
+    pub version: Version,
+    /// What it asks for.
+    pub method: Method,
+    /// What its content type says it is.
+    pub kind: Kind,
+    /// Whom it asks: `:authority`, the authority of an absolute target, or `Host`; as it was sent, of at
+    /// most [`MAX_AUTHORITY`] bytes. Requests of one connection share it while it stays the same.
+    pub authority: Option<Arc<str>>,
+    /// The start of its target, at most [`MAX_TARGET`] bytes; kept where details are wanted, and where
+    /// it names a gRPC method.
+    pub target: Option<Box<str>>,
+    /// The trace that it belongs to; kept where details are wanted.
+    pub trace: Option<Box<TraceContext>>,
+}
+
+impl Request {
+    /// The service and the method of a gRPC call.
+    pub fn rpc(&self) -> Option<(&str, &str)> {
+        if self.kind == Kind::Http {
+            return None;
+        }
+        self.target.as_deref()?.strip_prefix('/')?.rsplit_once('/')
+    }
+}
+
+/// A request and its response, at their end.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// When the request's head was complete.
+    pub began: Instant,
+    /// When the request's last byte had passed; `None` if it never did.
+    pub request_ended: Option<Instant>,
+    /// When the head of the final response was complete, or when there were gRPC trailers alone.
+    pub response_began: Option<Instant>,
+    /// When the response's last byte had passed, or when it was clear that it would not.
+    pub ended: Instant,
+    /// The status of the final response; 101 for an upgrade.
+    pub status: Option<u16>,
+    /// `grpc-status`, from the trailers or from a head without a body.
+    pub grpc_status: Option<u32>,
+    /// Bytes of the response's body, framing included.
+    pub response_bytes: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The response is complete.
+    Complete,
+    /// The client reset the stream or the connection.
+    ClientReset,
+    /// The server reset the stream or the connection, or went away.
+    ServerReset,
+    /// The connection ended before the response did.
+    Cut,
+}
+
+/// The version of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1, and any other HTTP/1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Version {
+    /// The version as it is written.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+}
+
+/// What a request's content type says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Any but the following.
+    Http,
+    /// `application/grpc`, with any suffix.
+    Grpc,
+    /// `application/grpc-web` and `application/grpc-web-text`, with any suffix.
+    GrpcWeb,
+}
+
+/// A request's method: those of RFC 9110 and RFC 5789, and all others together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// `POST`
+    Post,
+    /// `PUT`
+    Put,
+    /// `DELETE`
+    Delete,
+    /// `CONNECT`
+    Connect,
+    /// `OPTIONS`
+    Options,
+    /// `TRACE`
+    Trace,
+    /// `PATCH`
+    Patch,
+    /// Any other.
+    Other,
+}
+
+impl Method {
+    /// The method that is written so; methods are case-sensitive.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        match bytes {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"CONNECT" => Self::Connect,
+            b"OPTIONS" => Self::Options,
+            b"TRACE" => Self::Trace,
+            b"PATCH" => Self::Patch,
+            _ => Self::Other,
+        }
+    }
+
+    /// The method as it is written, or `other`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+            Self::Options => "OPTIONS",
+            Self::Trace => "TRACE",
+            Self::Patch => "PATCH",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl Kind {
+    /// The kind that a content type tells.
+    pub fn from_content_type(value: &[u8]) -> Self {
+        const GRPC: &[u8] = b"application/grpc";
+        let Some((start, rest)) = value.split_at_checked(GRPC.len()) else {
+            return Self::Http;
+        };
+        if !start.eq_ignore_ascii_case(GRPC) {
+            return Self::Http;
+        }
+        match rest {
+            [] | [b'+' | b';' | b' ' | b'\t', ..] => Self::Grpc,
+            rest if rest.get(..4).is_some_and(|web| web.eq_ignore_ascii_case(b"-web")) => Self::GrpcWeb,
+            _ => Self::Http,
+        }
+    }
+}
+
+/// Why the bytes of a connection cannot be followed any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// They break the rules of HTTP/1.
+    MalformedHttp1,
+    /// They break the rules of HTTP/2.
+    MalformedHttp2,
+    /// They break the rules of HPACK.
+    MalformedHpack,
+    /// A head, a header block or one of its parts is larger than is read.
+    HeadTooLarge,
+    /// More requests are open than are kept.
+    TooManyRequests,
+    /// The table of HPACK is larger than is kept.
+    TableTooLarge,
+    /// A response came without a request.
+    UnaskedResponse,
+    /// The client went on as if an upgrade had been granted that was refused.
+    Ambiguous,
+}
+
+impl Lost {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 8] = [
+        Self::MalformedHttp1,
+        Self::MalformedHttp2,
+        Self::MalformedHpack,
+        Self::HeadTooLarge,
+        Self::TooManyRequests,
+        Self::TableTooLarge,
+        Self::UnaskedResponse,
+        Self::Ambiguous,
+    ];
+
+    /// The word used in metrics and reports.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::MalformedHttp1 => "malformed-http1",
+            Self::MalformedHttp2 => "malformed-http2",
+            Self::MalformedHpack => "malformed-hpack",
+            Self::HeadTooLarge => "head-too-large",
+            Self::TooManyRequests => "too-many-requests",
+            Self::TableTooLarge => "table-too-large",
+            Self::UnaskedResponse => "unasked-response",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
