@@ -69,6 +69,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
         raise_file_limit();
+        default_signals();
         stale::collect();
     }
     let list = arguments.list;
@@ -78,6 +79,17 @@ fn main() -> ExitCode {
         stale::collect();
     }
     code
+}
+
+/// A shell starts what is to run in the background with these ignored, and a shell under test could then
+/// not trap them.
+fn default_signals() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for number in [Signal::SIGINT, Signal::SIGQUIT] {
+        #[expect(unsafe_code, reason = "sigaction(2); the default action runs no code of ours")]
+        // SAFETY: no handler is installed.
+        unsafe { signal(number, SigHandler::SigDfl) }.expect("the default action");
+    }
 }
 
 /// The clients and servers of thousands of connections are a few processes.

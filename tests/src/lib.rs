@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `SLUICE_BIN` | the binary under test |
 //! | `SLUICE_TEST_SCALE=small` | small sizes and no third-party programs: for VMs without KVM |
+//! | `SLUICE_TEST_TRIES=2` | a test that fails is run once more, and named with `FAILED ONCE:` or `FAILED TWICE:`: for machines that others use too |
 //! | `SLUICE_TEST_DIRECT=1` | run the clients without sluice: what plain TCP does is the truth that the proxied runs are held to |
 #![allow(
     clippy::expect_used,

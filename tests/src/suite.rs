@@ -1,5 +1,6 @@
 //! The list of tests, in the variants in which they run.
 
+use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
@@ -172,8 +173,8 @@ impl Group<'_> {
                 Some(label) => format!("{label}::{}::{name}", self.file),
                 None => format!("{}::{name}", self.file),
             };
-            let mut trial = Trial::test(name, move || {
-                test(&Env { lane });
+            let mut trial = Trial::test(name.clone(), move || {
+                run(&name, test, Env { lane });
                 Ok(())
             });
             if let Some(reason) = &self.left_out {
@@ -181,6 +182,22 @@ impl Group<'_> {
             }
             self.suite.trials.push(trial);
         }
+    }
+}
+
+/// Runs a test, a second time if it fails and `SLUICE_TEST_TRIES` allows it.
+fn run(name: &str, test: TestFn, env: Env) {
+    if !std::env::var("SLUICE_TEST_TRIES").is_ok_and(|tries| tries == "2") {
+        return test(&env);
+    }
+    if catch_unwind(|| test(&env)).is_ok() {
+        return;
+    }
+    // Whoever counts reads the words at a line's end, so that a line begun by another test does no harm.
+    println!("\nFAILED ONCE: {name}");
+    if let Err(again) = catch_unwind(|| test(&env)) {
+        println!("\nFAILED TWICE: {name}");
+        resume_unwind(again);
     }
 }
 

@@ -3,19 +3,31 @@
 use std::time::Duration;
 
 /// How many tests passed, failed and were ignored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) ignored: u64,
     /// How many result lines were seen: 0 means that no test binary came to its end.
     pub(crate) results: u64,
+    /// What the integration suite said of tests that failed: once, or twice.
+    pub(crate) tries: Vec<String>,
 }
 
+/// What the integration suite puts before the name of a test that failed.
+const TRIES: [&str; 2] = ["FAILED ONCE: ", "FAILED TWICE: "];
+
 impl Totals {
+    /// Takes in a line if it tells of a test that failed, once or twice.
+    pub(crate) fn read_tries(&mut self, line: &str) {
+        let said = TRIES.iter().find_map(|words| line.find(words).and_then(|at| line.get(at..)));
+        self.tries.extend(said.map(str::to_owned));
+    }
+
     /// Takes in a line if it is a test binary's result line:
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
     pub(crate) fn read(&mut self, line: &str) {
+        self.read_tries(line);
         let Some((_, result)) = line.split_once("test result: ") else { return };
         let Some((_, counts)) = result.split_once(". ") else { return };
         let count = |what: &str| -> Option<u64> {
@@ -59,6 +71,11 @@ pub(crate) fn summarise(phases: &[Phase]) -> bool {
         let line = format!("{name:width$}  {passed:>6}  {failed:>6}  {ignored:>7}  {seconds:>8.1}  {note}");
         println!("{}", line.trim_end());
     }
+    for Phase { name, totals, .. } in phases {
+        for said in &totals.tries {
+            println!("{name}: {said}");
+        }
+    }
     let passed: u64 = phases.iter().map(|phase| phase.totals.passed).sum();
     let failed: u64 = phases.iter().map(|phase| phase.totals.failed).sum();
     println!("\n{passed} passed, {failed} failed");
@@ -80,7 +97,16 @@ mod tests {
         ] {
             totals.read(line);
         }
-        assert_eq!(totals, Totals { passed: 5, failed: 1, ignored: 1, results: 2 });
+        assert_eq!(totals, Totals { passed: 5, failed: 1, ignored: 1, results: 2, tries: Vec::new() });
+    }
+
+    #[test]
+    fn tests_that_failed_are_named() {
+        let mut totals = Totals::default();
+        for line in ["test a ... FAILED ONCE: a", "FAILED TWICE: b", "test c ... FAILED"] {
+            totals.read(line);
+        }
+        assert_eq!(totals.tries, ["FAILED ONCE: a", "FAILED TWICE: b"]);
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub(super) fn pack(progress: &Progress, kernel: &Kernel, payload: &Payload) -> R
 fn environment(payload: &Payload) -> String {
     let quoted: Vec<_> = payload.args.iter().map(|arg| quote(arg)).collect();
     format!(
-        "export SLUICE_BIN=/bin/sluice SLUICE_VM=1 SLUICE_TEST_SCALE=small RUST_BACKTRACE=1\nSLUICE_VM_ARGS={}\n",
+        "export SLUICE_BIN=/bin/sluice SLUICE_VM=1 SLUICE_TEST_SCALE=small SLUICE_TEST_TRIES=2 RUST_BACKTRACE=1\nSLUICE_VM_ARGS={}\n",
         quote(&quoted.join(" "))
     )
 }

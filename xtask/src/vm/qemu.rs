@@ -97,6 +97,7 @@ struct Console {
     started: bool,
     verdict: Option<String>,
     splat: Option<String>,
+    totals: Totals,
 }
 
 impl Console {
@@ -105,6 +106,7 @@ impl Console {
         if line.contains(START) {
             self.started = true;
         }
+        self.totals.read_tries(line);
         if let Some((_, verdict)) = line.split_once(VERDICT) {
             self.verdict = Some(verdict.to_owned());
         }
@@ -124,7 +126,7 @@ impl Console {
         let Some(verdict) = &self.verdict else {
             bail!("{}", if self.started { "no verdict" } else { "no verdict: the tests never started" });
         };
-        let mut totals = Totals::default();
+        let mut totals = self.totals.clone();
         totals.read(&format!("test result: {verdict}"));
         if totals.results == 0 {
             bail!("cannot read the verdict: {verdict}");
