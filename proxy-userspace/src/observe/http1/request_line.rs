@@ -1,4 +1,4 @@
-//! HTTP/1: the request line, one byte at a time, nothing stored.
+//! HTTP/1: the request line; the method and the start of the target are kept.
 //!
 //! ```text
 //! (CRLF | LF){0,2}  method{1,20}  SP  target{1,65536}  SP  "HTTP/1." digit  (CRLF | LF)
@@ -7,20 +7,33 @@
 //! Only the whole line counts: a token, or a token and a word, is how many protocols start
 //! (`PING`, `EHLO name`), and they must not be mistaken for HTTP.
 
-use super::super::Progress;
+use super::{
+    super::{MAX_AUTHORITY, Method, Progress, Version},
+    kept::{Kept, split},
+};
 
 /// Empty lines tolerated before the request line (RFC 9112, section 2.2, asks for at least one).
 const MAX_EMPTY_LINES: u8 = 2;
 /// Bytes in a method. The longest registered one, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD: u8 = 20;
 /// Bytes in a request target.
-const MAX_TARGET: u32 = 64 * 1024;
+const MAX_TARGET: usize = 64 * 1024;
+/// Bytes kept of a target: enough for the longest authority behind a scheme.
+const MAX_KEPT_TARGET: usize = MAX_AUTHORITY + "https://".len();
+/// Bytes kept of a method: those that are told apart have no more.
+const MAX_KEPT_METHOD: usize = "OPTIONS".len();
 /// What the version starts with.
-const VERSION: &[u8] = b"HTTP/1.";
+pub(super) const VERSION: &[u8] = b"HTTP/1.";
 
 /// Follows a client's bytes through an HTTP/1 request line.
 #[derive(Debug)]
-pub(super) struct RequestLine(Expecting);
+pub(super) struct RequestLine {
+    expecting: Expecting,
+    method: Kept<MAX_KEPT_METHOD>,
+    target: Kept<MAX_KEPT_TARGET>,
+    version: Version,
+    length: usize,
+}
 
 /// What the next byte has to be.
 #[derive(Debug, Clone, Copy)]
@@ -32,9 +45,9 @@ enum Expecting {
     /// The rest of the method, or the space after it.
     Method { length: u8 },
     /// The target, or the space after it.
-    Target { length: u32 },
+    Target { length: usize },
     /// The byte of `VERSION` at this index.
-    Version { index: u8 },
+    Name { index: u8 },
     /// The minor version's digit.
     Digit,
     /// The line's CR or LF.
@@ -48,13 +61,88 @@ enum Expecting {
 impl RequestLine {
     /// Before the first byte.
     pub(super) const fn new() -> Self {
-        Self(Expecting::Start { empty_lines: 0 })
+        Self {
+            expecting: Expecting::Start { empty_lines: 0 },
+            method: Kept::new(),
+            target: Kept::new(),
+            version: Version::Http11,
+            length: 0,
+        }
     }
 
-    /// Takes the next byte. `Failed` is for good; nothing is to be pushed after `Matched`.
-    pub(super) fn push(&mut self, byte: u8) -> Progress {
-        use Expecting::{Digit, Failed, LineEnd, LineLf, Method, Start, StartLf, Target, Version};
-        self.0 = match (self.0, byte) {
+    /// Starts anew.
+    pub(super) const fn begin(&mut self) {
+        self.expecting = Expecting::Start { empty_lines: 0 };
+        self.method.clear();
+        self.target.clear();
+        self.length = 0;
+    }
+
+    /// Whether nothing of it has come.
+    pub(super) const fn is_blank(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Whether it cannot be followed because its target is too long.
+    pub(super) const fn is_too_long(&self) -> bool {
+        self.length > MAX_TARGET
+    }
+
+    /// Bytes of the line so far, empty lines before it included.
+    pub(super) const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The method. Once the line is complete.
+    pub(super) fn method(&self) -> Method {
+        if self.method.is_cut() { Method::Other } else { Method::from_bytes(self.method.bytes()) }
+    }
+
+    /// The start of the target. Once the line is complete.
+    pub(super) fn target(&self) -> &[u8] {
+        self.target.bytes()
+    }
+
+    /// The version. Once the line is complete.
+    pub(super) const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Takes the next bytes, up to the line's end; answers with those behind it as well. `Failed` is for
+    /// good; nothing is to be fed after `Matched`.
+    pub(super) fn take<'a>(&mut self, mut bytes: &'a [u8]) -> (Progress, &'a [u8]) {
+        while let Some((&first, mut rest)) = bytes.split_first() {
+            let mut progress = Progress::More;
+            if let Expecting::Target { length } = self.expecting
+                && first != b' '
+            {
+                // The longest part of most heads: as much of it at once as there is.
+                let room = MAX_TARGET - length;
+                let run = bytes.iter().take(room).take_while(|byte| is_visible(**byte)).count();
+                let target;
+                (target, rest) = split(bytes, run);
+                self.target.extend(target);
+                self.expecting = Expecting::Target { length: length + run };
+                if run == 0 {
+                    self.expecting = Expecting::Failed;
+                    progress = Progress::Failed;
+                }
+            } else {
+                progress = self.push(first);
+            }
+            self.length += bytes.len() - rest.len();
+            bytes = rest;
+            if progress != Progress::More {
+                return (progress, bytes);
+            }
+        }
+        (Progress::More, bytes)
+    }
+
+    /// Takes the next byte, of anything but a target.
+    fn push(&mut self, byte: u8) -> Progress {
+        use Expecting::{Digit, Failed, LineEnd, LineLf, Method, Name, Start, StartLf, Target};
+        self.expecting = match (self.expecting, byte) {
             (LineEnd | LineLf, b'\n') => return Progress::Matched,
             (LineEnd, b'\r') => LineLf,
             (Start { empty_lines }, b'\r') if empty_lines < MAX_EMPTY_LINES => StartLf { empty_lines },
@@ -62,18 +150,26 @@ impl RequestLine {
                 Start { empty_lines: empty_lines + 1 }
             }
             (StartLf { empty_lines }, b'\n') => Start { empty_lines: empty_lines + 1 },
-            (Start { .. }, _) if is_token(byte) => Method { length: 1 },
-            (Method { length }, _) if is_token(byte) && length < MAX_METHOD => Method { length: length + 1 },
-            (Method { .. }, b' ') => Target { length: 0 },
-            (Target { length: 1.. }, b' ') => Version { index: 0 },
-            (Target { length }, _) if is_target(byte) && length < MAX_TARGET => Target { length: length + 1 },
-            (Version { index }, _) if VERSION.get(usize::from(index)) == Some(&byte) => {
-                if usize::from(index) + 1 == VERSION.len() { Digit } else { Version { index: index + 1 } }
+            (Start { .. }, _) if is_token(byte) => {
+                self.method.extend(&[byte]);
+                Method { length: 1 }
             }
-            (Digit, b'0'..=b'9') => LineEnd,
+            (Method { length }, _) if is_token(byte) && length < MAX_METHOD => {
+                self.method.extend(&[byte]);
+                Method { length: length + 1 }
+            }
+            (Method { .. }, b' ') => Target { length: 0 },
+            (Target { length: 1.. }, b' ') => Name { index: 0 },
+            (Name { index }, _) if VERSION.get(usize::from(index)) == Some(&byte) => {
+                if usize::from(index) + 1 == VERSION.len() { Digit } else { Name { index: index + 1 } }
+            }
+            (Digit, b'0'..=b'9') => {
+                self.version = if byte == b'0' { Version::Http10 } else { Version::Http11 };
+                LineEnd
+            }
             _ => Failed,
         };
-        if matches!(self.0, Failed) { Progress::Failed } else { Progress::More }
+        if matches!(self.expecting, Failed) { Progress::Failed } else { Progress::More }
     }
 }
 
@@ -83,8 +179,8 @@ const fn is_token(byte: u8) -> bool {
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
-/// A byte of a target: no control, no space. Bytes above ASCII are sent in practice.
-const fn is_target(byte: u8) -> bool {
+/// A byte of a target, or of a field's name: no control, no space. Bytes above ASCII are sent in practice.
+pub(super) const fn is_visible(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f
 }
 
@@ -92,16 +188,16 @@ const fn is_target(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// Where a line stands after all its bytes, stopping at the first decision.
+    /// Where a line stands after all its bytes, stopping at the first decision: whole and byte by byte.
     fn follow(bytes: &[u8]) -> Progress {
-        let mut line = RequestLine::new();
-        for &byte in bytes {
-            let progress = line.push(byte);
-            if progress != Progress::More {
-                return progress;
-            }
-        }
-        Progress::More
+        let mut whole = RequestLine::new();
+        let mut cut = RequestLine::new();
+        let (progress, _) = whole.take(bytes);
+        let by_bytes =
+            bytes.chunks(1).map(|byte| cut.take(byte).0).find(|&progress| progress != Progress::More);
+        assert_eq!(by_bytes.unwrap_or(Progress::More), progress, "{bytes:?}");
+        assert_eq!((cut.target(), cut.length()), (whole.target(), whole.length()), "{bytes:?}");
+        progress
     }
 
     #[test]
@@ -154,9 +250,27 @@ mod tests {
     }
 
     #[test]
+    fn a_line_tells_method_target_and_version() {
+        let mut line = RequestLine::new();
+        let (progress, rest) = line.take(b"\r\nOPTIONS /a?b HTTP/1.0\r\nHost: x");
+        assert_eq!((progress, rest), (Progress::Matched, &b"Host: x"[..]));
+        assert_eq!((line.method(), line.target()), (Method::Options, &b"/a?b"[..]));
+        assert_eq!((line.version(), line.length()), (Version::Http10, 25));
+        line.begin();
+        assert!(line.is_blank());
+        line.take(b"GET\xc3 ");
+        line.begin();
+        line.take(b"OPTIONSX * HTTP/1.7\n");
+        assert_eq!(
+            (line.method(), line.target(), line.version()),
+            (Method::Other, &b"*"[..], Version::Http11)
+        );
+    }
+
+    #[test]
     fn a_target_is_bounded() {
         let mut line = b"GET ".to_vec();
-        line.resize(line.len() + MAX_TARGET as usize, b'a');
+        line.resize(line.len() + MAX_TARGET, b'a');
         assert_eq!(follow(&[&line, &b" HTTP/1.1\r\n"[..]].concat()), Progress::Matched);
         line.push(b'a');
         assert_eq!(follow(&line), Progress::Failed);

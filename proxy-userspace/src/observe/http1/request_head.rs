@@ -1,0 +1,149 @@
+//! The head of a request: what it asks, of whom, and where its body ends.
+
+use std::sync::Arc;
+
+use super::{
+    super::{Kind, Lost, MAX_AUTHORITY, MAX_TARGET, Method, Request, trace::TraceHeaders},
+    body::Body,
+    fields::{Interest, Value},
+    framing::Framing,
+    kept::{Kept, split, text},
+    request_line::RequestLine,
+    upgrade::Upgrade,
+};
+
+/// What is gathered of the head that is being read.
+#[derive(Debug)]
+pub(super) struct RequestHead {
+    /// Its first line.
+    pub(super) line: RequestLine,
+    wants_details: bool,
+    authority: Authority,
+    kind: Kind,
+    framing: Framing,
+    upgrade: Upgrade,
+    trace: TraceHeaders,
+}
+
+/// Whom a request asks.
+#[derive(Debug)]
+struct Authority {
+    /// The last one that was told: to tell it again costs no allocation.
+    last: Option<Arc<str>>,
+    /// Whether that is this request's.
+    is_told: bool,
+}
+
+impl RequestHead {
+    /// Before the first one.
+    pub(super) fn new() -> Self {
+        Self {
+            line: RequestLine::new(),
+            wants_details: false,
+            authority: Authority { last: None, is_told: false },
+            kind: Kind::Http,
+            framing: Framing::default(),
+            upgrade: Upgrade::new(),
+            trace: TraceHeaders::default(),
+        }
+    }
+
+    /// The line is complete, the fields follow.
+    pub(super) fn begin_fields(&mut self, wants_details: bool) {
+        self.wants_details = wants_details;
+        self.authority.is_told = false;
+        self.kind = Kind::Http;
+        self.framing = Framing::default();
+        self.upgrade.clear();
+        self.trace = TraceHeaders::default();
+        let target = self.line.target();
+        if self.line.method() == Method::Connect {
+            self.authority.tell(target);
+        } else if let Some(authority) = absolute_authority(target) {
+            self.authority.tell(authority);
+        }
+    }
+
+    /// The head is complete: the request, its body, and what it asks to be upgraded to.
+    pub(super) fn finish(&mut self) -> Result<(Request, Body, Option<Box<str>>), Lost> {
+        let body = self.framing.of_request()?;
+        let target = self.line.target();
+        let (target, _) = split(target, target.len().min(MAX_TARGET));
+        let wants_target = self.wants_details || self.kind != Kind::Http;
+        let request = Request {
+            version: self.line.version(),
+            method: self.line.method(),
+            kind: self.kind,
+            authority: self.authority.told(),
+            target: wants_target.then(|| text(target).into()),
+            trace: self.trace.context().map(Box::new),
+        };
+        Ok((request, body, self.upgrade.token().map(Into::into)))
+    }
+
+    /// The authority that is kept between requests.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.authority.last.as_ref().map_or(0, |last| last.len())
+    }
+}
+
+impl Interest for RequestHead {
+    fn keeps(&self, name: &[u8]) -> bool {
+        match name {
+            b"host" => !self.authority.is_told,
+            b"content-length" | b"transfer-encoding" | b"content-type" | b"upgrade" => true,
+            b"traceparent" | b"b3" | b"x-b3-traceid" | b"x-b3-spanid" | b"x-b3-sampled" | b"x-b3-flags" => {
+                self.wants_details
+            }
+            _ => false,
+        }
+    }
+
+    fn field(&mut self, name: &[u8], value: Value<'_>) -> Result<(), Lost> {
+        match name {
+            b"host" => self.authority.tell(value.bytes),
+            b"content-length" | b"transfer-encoding" => self.framing.field(name, value)?,
+            b"content-type" => self.kind = Kind::from_content_type(value.bytes),
+            b"upgrade" => self.upgrade.field(value.bytes),
+            _ => self.trace.header(name, value.bytes),
+        }
+        Ok(())
+    }
+}
+
+impl Authority {
+    /// Takes what a target or a field says; what came first counts.
+    fn tell(&mut self, authority: &[u8]) {
+        let (authority, _) = split(authority, authority.len().min(MAX_AUTHORITY));
+        if self.is_told || authority.is_empty() {
+            return;
+        }
+        if self.last.as_ref().is_none_or(|last| last.as_bytes() != authority) {
+            self.last = Some(text(authority).into());
+        }
+        self.is_told = true;
+    }
+
+    /// This request's.
+    fn told(&self) -> Option<Arc<str>> {
+        self.last.clone().filter(|authority| self.is_told && !authority.is_empty())
+    }
+}
+
+/// The authority of a target in absolute form, `scheme://authority/…`, without the user's name and password.
+fn absolute_authority(target: &[u8]) -> Option<&[u8]> {
+    if target.first().is_none_or(|first| !first.is_ascii_alphabetic()) {
+        return None;
+    }
+    let end = target.iter().position(|&byte| !is_scheme(byte))?;
+    let (_, rest) = target.split_at_checked(end)?;
+    let rest = rest.strip_prefix(b"://")?;
+    let authority = rest.split(|byte| matches!(byte, b'/' | b'?' | b'#')).next()?;
+    authority.rsplit(|&byte| byte == b'@').next()
+}
+
+/// A byte of a URI's scheme (RFC 3986, section 3.1).
+const fn is_scheme(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
+}

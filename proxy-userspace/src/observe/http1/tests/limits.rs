@@ -1,0 +1,105 @@
+//! What is held, and what is too much.
+
+use super::{
+    super::{
+        Http1,
+        fields::MAX_HEAD,
+        pending::{MAX_OPEN, MAX_TEXTS, Open},
+    },
+    Client, Followed, MAX_HELD, Server, Turn,
+};
+
+/// What is told of these bytes after a first request, whole and in pieces.
+fn told(turn: Turn, bytes: &[u8]) -> Vec<String> {
+    let follow = |length: usize| {
+        let mut followed = Followed::new();
+        followed.turn(Client(b""), [&b"GET / HTTP/1.1\r\n\r\n"[..]]);
+        followed.turn(turn, bytes.chunks(length));
+        followed.told().split_off(1)
+    };
+    let whole = follow(bytes.len());
+    assert_eq!(follow(1), whole);
+    assert_eq!(follow(1000), whole);
+    whole
+}
+
+#[test]
+fn a_connection_is_small() {
+    assert!(size_of::<Http1>() <= 1536, "{} bytes", size_of::<Http1>());
+    assert!(MAX_OPEN * size_of::<Open>() + MAX_TEXTS + 1024 <= MAX_HELD, "{} bytes", size_of::<Open>());
+}
+
+#[test]
+fn a_head_of_64_kib_is_followed_and_one_byte_more_is_not() {
+    for (turn, start, complete) in [
+        (Client(b""), &b"GET / HTTP/1.1\r\nHost: a\r\nX: "[..], "> GET HTTP/1.1 a /"),
+        (Server(b""), b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", "< GET 200 0"),
+    ] {
+        let mut head = start.to_vec();
+        head.resize(MAX_HEAD - 4, b'x');
+        assert_eq!(told(turn, &[&head, &b"\r\n\r\n"[..]].concat())[0], complete);
+        assert_eq!(told(turn, &[&head, &b"x\r\n\r\n"[..]].concat()), ["lost head-too-large 1"]);
+    }
+}
+
+#[test]
+fn a_head_without_an_end_is_too_large_wherever_it_is() {
+    let endless = vec![b'x'; MAX_HEAD + 1];
+    let lines = b"a: b\r\n".repeat(MAX_HEAD / 6 + 1);
+    for (turn, start, rest) in [
+        (Client(b""), "GET /", &endless),
+        (Client(b""), "GET / HTTP/1.1\r\n", &endless),
+        (Client(b""), "GET / HTTP/1.1\r\n", &lines),
+        (Client(b""), "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", &lines),
+        (Server(b""), "HTTP/1.1 200 ", &endless),
+        (Server(b""), "HTTP/1.1 200 OK\r\nX: ", &endless),
+        (Server(b""), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", &lines),
+    ] {
+        let told = told(turn, &[start.as_bytes(), rest].concat());
+        assert!(told.last().unwrap().starts_with("lost head-too-large"), "{start:?}: {told:?}");
+    }
+}
+
+#[test]
+fn so_many_requests_are_kept_open_and_no_more() {
+    let heads = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(MAX_OPEN);
+    let told = told(Client(b""), &heads);
+    assert_eq!(told.len(), MAX_OPEN);
+    assert_eq!(told.last().unwrap(), "lost too-many-requests 64");
+}
+
+#[test]
+fn so_much_text_is_kept_open_and_no_more() {
+    let heads: Vec<u8> = (0..MAX_OPEN - 2)
+        .flat_map(|index| {
+            let text = "t".repeat(200);
+            format!("GET /{text} HTTP/1.1\r\nHost: {index}{text}\r\nUpgrade: {text}\r\n\r\n").into_bytes()
+        })
+        .collect();
+    let told = told(Client(b""), &heads);
+    assert!(told.len() > 8);
+    assert!(told.last().unwrap().starts_with("lost too-many-requests"));
+}
+
+#[test]
+fn texts_are_released_with_their_requests() {
+    let mut followed = Followed::new();
+    for index in 0..1000 {
+        let head = format!("GET /{} HTTP/1.1\r\nHost: {index}\r\n\r\n", "t".repeat(300));
+        followed.turn(Client(b""), [head.as_bytes()]);
+        followed.turn(Server(b""), [&b"HTTP/1.1 204 No Content\r\n\r\n"[..]]);
+    }
+    assert!(followed.http1.held() < 1024, "{}", followed.http1.held());
+    assert_eq!(followed.told().len(), 2000);
+}
+
+#[test]
+fn a_slow_head_holds_nothing() {
+    let mut followed = Followed::new();
+    followed.turn(Client(b""), [&b"GET / HTTP/1.1\r\n"[..]]);
+    for _ in 0..1000 {
+        followed.turn(Client(b""), [&b"X-Slow: loris and more\r\n"[..], b"Cookie: 0123456789"]);
+        followed.turn(Client(b""), [&b"\r\n"[..]]);
+        assert_eq!(followed.http1.held(), 0);
+    }
+}
