@@ -66,7 +66,7 @@ pub struct Exchange<'a> {
     pub request: &'a Request,
     /// When the request's head was complete.
     pub began: Instant,
-    /// When the request's last byte had passed; `None` if it never did.
+    /// When the request's last byte had passed; `None` if it never did. It may be later than `ended`.
     pub request_ended: Option<Instant>,
     /// When the head of the final response was complete, or when there were gRPC trailers alone.
     pub response_began: Option<Instant>,

@@ -17,7 +17,7 @@ use super::{
 
 /// Bytes of a head, its first line included, or of the trailers.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// Bytes in the longest name that is of interest, and one more.
+/// Bytes in the longest name that is of interest, and one more: a name that is cut is none of them.
 const MAX_NAME: usize = "transfer-encoding".len() + 1;
 
 /// Who is interested in fields.
@@ -135,7 +135,7 @@ impl<const N: usize> Fields<N> {
                 Expecting::Line => match first {
                     b' ' | b'\t' if self.fate != Fate::None => {
                         if self.fate == Fate::Kept {
-                            self.value.extend(b" ");
+                            self.value.fold();
                         }
                         self.expecting = Expecting::Padding;
                     }
@@ -209,7 +209,7 @@ impl<const N: usize> Fields<N> {
 
     /// The name and its colon are there.
     fn begin_value(&mut self, interest: &impl Interest) {
-        let is_kept = !self.name.is_cut() && interest.keeps(self.name.bytes());
+        let is_kept = interest.keeps(self.name.bytes());
         self.value.clear();
         (self.fate, self.expecting) =
             if is_kept { (Fate::Kept, Expecting::Padding) } else { (Fate::Skipped, Expecting::Value) };

@@ -25,6 +25,14 @@ impl<const N: usize> Kept<N> {
         self.append(bytes);
     }
 
+    /// Puts one space in the place of the whitespace at the end, or appends it.
+    pub(super) fn fold(&mut self) {
+        if !self.is_cut {
+            self.len = self.bytes().trim_ascii_end().len();
+        }
+        self.extend(b" ");
+    }
+
     /// Appends what there is room for, in lower case.
     pub(super) fn extend_lower(&mut self, bytes: &[u8]) {
         self.append(bytes).make_ascii_lowercase();

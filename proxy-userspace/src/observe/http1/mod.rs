@@ -33,10 +33,12 @@ use self::{
     request_head::RequestHead,
     response_head::{GrpcStatus, ResponseHead},
 };
-use super::{End, Kind, Listener, Lost, MAX_AUTHORITY, Method, Progress, Stop};
+use super::{End, Kind, Listener, Lost, MAX_AUTHORITY, Method, Progress, Stop, trace::TraceHeaders};
 
 /// Bytes kept of a value in a response: all are short.
 const MAX_RESPONSE_VALUE: usize = 128;
+
+const _: () = assert!(TraceHeaders::MAX_VALUE <= MAX_AUTHORITY, "a request's fields are kept long enough");
 
 /// Follows a connection's HTTP/1 messages, both directions.
 #[derive(Debug)]
@@ -340,7 +342,6 @@ impl Http1 {
 
     fn end_response(&mut self, now: Instant, listener: &mut dyn Listener) {
         self.server = Server::Line;
-        self.grpc_web = None;
         self.pending.response_ended(now, listener);
     }
 

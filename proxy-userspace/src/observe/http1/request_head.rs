@@ -7,7 +7,7 @@ use super::{
     body::Body,
     fields::{Interest, Value},
     framing::Framing,
-    kept::{Kept, split, text},
+    kept::{split, text},
     request_line::RequestLine,
     upgrade::Upgrade,
 };
@@ -57,7 +57,7 @@ impl RequestHead {
         self.upgrade.clear();
         self.trace = TraceHeaders::default();
         let target = self.line.target();
-        if self.line.method() == Method::Connect {
+        if self.line.method() == Method::Connect && !target.contains(&b'/') {
             self.authority.tell(target);
         } else if let Some(authority) = absolute_authority(target) {
             self.authority.tell(authority);

@@ -187,9 +187,9 @@ pub(super) const CORPUS: &[Scenario] = &[
         name: "gRPC-Web with trailers that are compressed",
         turns: &[
             Client(b"POST /s.v1.S/M HTTP/1.1\r\nContent-Type: application/grpc-web\r\n\r\n"),
-            Server(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc-web\r\nContent-Length: 19\r\n\r\n\x81\0\0\0\x0egrpc-status: 0"),
+            Server(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc-web\r\nContent-Length: 25\r\n\r\n\x81\0\0\0\x01z\x80\0\0\0\x0egrpc-status: 0"),
         ],
-        told: &["> POST HTTP/1.1 - /s.v1.S/M GrpcWeb", "< POST 200 19"],
+        told: &["> POST HTTP/1.1 - /s.v1.S/M GrpcWeb", "< POST 200 25"],
     },
     Scenario {
         name: "gRPC-Web with empty messages before its trailers",
@@ -198,6 +198,41 @@ pub(super) const CORPUS: &[Scenario] = &[
             Server(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc-web\r\nContent-Length: 31\r\n\r\n\0\0\0\0\0\x01\0\0\0\x02hi\x80\0\0\0\x0egrpc-status: 0"),
         ],
         told: &["> POST HTTP/1.1 - /s.v1.S/M GrpcWeb", "< POST 200 31 grpc=0"],
+    },
+    Scenario {
+        name: "gRPC-Web whose body cannot be read, among others",
+        turns: &[
+            Client(b"POST /s/M HTTP/1.1\r\nContent-Type: application/grpc-web\r\n\r\nPOST /s/M HTTP/1.1\r\nContent-Type: application/grpc-web\r\n\r\n"),
+            Client(b"POST /s/M HTTP/1.1\r\nContent-Type: application/grpc-web\r\n\r\nPOST /s/M HTTP/1.1\r\n\r\n"),
+            Server(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc-web\r\nContent-Encoding: gzip\r\nContent-Length: 19\r\n\r\n\x80\0\0\0\x0egrpc-status: 0"),
+            Server(b"HTTP/1.1 103 Hints\r\ngrpc-status: 3\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/grpc-web\r\nContent-Length: 0\r\n\r\n"),
+            Server(b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n\x80\0\0\0\x0egrpc-status: 0"),
+            Server(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc-web\r\nContent-Length: 19\r\n\r\n\x80\0\0\0\x0egrpc-status: 0"),
+        ],
+        told: &[
+            "> POST HTTP/1.1 - /s/M GrpcWeb",
+            "> POST HTTP/1.1 - /s/M GrpcWeb",
+            "> POST HTTP/1.1 - /s/M GrpcWeb",
+            "> POST HTTP/1.1 - /s/M",
+            "< POST 200 19",
+            "< POST 200 0",
+            "< POST 200 19",
+            "< POST 200 19",
+        ],
+    },
+    Scenario {
+        name: "gRPC-Web after a body that could not be read",
+        turns: &[
+            Client(b"POST /s/M HTTP/1.1\r\nContent-Type: application/grpc-web\r\n\r\nPOST /s/M HTTP/1.1\r\nContent-Type: application/grpc-web\r\n\r\n"),
+            Server(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc-web\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"),
+            Server(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc-web\r\nContent-Length: 19\r\n\r\n\x80\0\0\0\x0egrpc-status: 0"),
+        ],
+        told: &[
+            "> POST HTTP/1.1 - /s/M GrpcWeb",
+            "> POST HTTP/1.1 - /s/M GrpcWeb",
+            "< POST 200 1",
+            "< POST 200 19 grpc=0",
+        ],
     },
     Scenario {
         name: "gRPC over HTTP/1, with its status in trailers",

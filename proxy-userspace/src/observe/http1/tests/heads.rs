@@ -26,6 +26,16 @@ pub(super) const CORPUS: &[Scenario] = &[
         told: &["> POST HTTP/1.1 a.test /a", "< POST 200 5"],
     },
     Scenario {
+        name: "a length in two lines",
+        turns: &[Client(b"POST /a HTTP/1.1\r\nContent-Length: 1\r\n 2\r\n\r\n")],
+        told: &["lost malformed-http1 0"],
+    },
+    Scenario {
+        name: "an authority in two lines",
+        turns: &[Client(b"GET /a HTTP/1.1\r\nHost: a \t\r\n \tb\r\n\r\n")],
+        told: &["> GET HTTP/1.1 a b /a", "< GET - 0 Cut"],
+    },
+    Scenario {
         name: "empty lines before a request and before a response",
         turns: &[
             Client(b"\r\n\nGET /a HTTP/1.1\r\n\r\n"),

@@ -61,6 +61,15 @@ fn a_head_without_an_end_is_too_large_wherever_it_is() {
 }
 
 #[test]
+fn a_framing_that_is_too_long_to_keep_is_malformed() {
+    let ones = "1, ".repeat(100);
+    let lengths = format!("POST / HTTP/1.1\r\nContent-Length: {ones}1\r\n\r\n");
+    assert_eq!(told(Client(b""), lengths.as_bytes()), ["lost malformed-http1 1"]);
+    let codings = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {}chunked\r\n\r\n", "gzip, ".repeat(30));
+    assert_eq!(told(Server(b""), codings.as_bytes()), ["lost malformed-http1 1"]);
+}
+
+#[test]
 fn so_many_requests_are_kept_open_and_no_more() {
     let heads = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(MAX_OPEN);
     let told = told(Client(b""), &heads);

@@ -158,4 +158,15 @@ pub(super) const CORPUS: &[Scenario] = &[
         ],
         told: &["> GET HTTP/1.0 a /", "< GET 200 9"],
     },
+    Scenario {
+        name: "a request that ends after the server has finished",
+        turns: &[
+            Client(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n"),
+            Server(b"HTTP/1.1 200 OK\r\n\r\nall"),
+            Finish,
+            Client(b"abc"),
+            Close(End::ClientReset),
+        ],
+        told: &["> POST HTTP/1.1 - /", "< POST 200 3"],
+    },
 ];

@@ -1,7 +1,10 @@
 //! What HTTP/1 turns into, and what it does not.
 
+use std::time::Instant;
+
 use super::{
-    Scenario,
+    super::super::{Observer, Protocol},
+    Record, Scenario,
     Turn::{Client, Server},
 };
 
@@ -44,10 +47,25 @@ pub(super) const CORPUS: &[Scenario] = &[
         turns: &[
             Client(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"),
             Server(b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: other\r\nContent-Length: 2\r\n\r\nno"),
-            Client(b"GET /b HTTP/1.1\r\n\r\n"),
-            Server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            Client(b"GET /b HTTP/1.1\r\nUpgrade: raw\r\n\r\n"),
+            Server(b"HTTP/1.1 101 OK\r\n\r\n"),
         ],
-        told: &["> GET HTTP/1.1 - /", "< GET 426 2", "> GET HTTP/1.1 - /b", "< GET 200 0"],
+        told: &[
+            "> GET HTTP/1.1 - /",
+            "< GET 426 2",
+            "> GET HTTP/1.1 - /b",
+            "< GET 101 0",
+            "upgraded raw",
+            "tunnel",
+        ],
+    },
+    Scenario {
+        name: "an upgrade that is refused, and one that nobody asked for",
+        turns: &[
+            Client(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\nGET /b HTTP/1.1\r\n\r\n"),
+            Server(b"HTTP/1.1 204 OK\r\n\r\nHTTP/1.1 101 OK\r\n\r\n"),
+        ],
+        told: &["> GET HTTP/1.1 - /", "> GET HTTP/1.1 - /b", "< GET 204 0", "lost malformed-http1 1"],
     },
     Scenario {
         name: "an upgrade that is refused, with a request behind it",
@@ -136,6 +154,14 @@ pub(super) const CORPUS: &[Scenario] = &[
         told: &["> GET HTTP/1.1 - /", "upgraded h2c", "lost ambiguous 1"],
     },
     Scenario {
+        name: "HTTP/2 with a client that had begun it",
+        turns: &[
+            Client(b"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\nPR"),
+            Server(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"),
+        ],
+        told: &["> GET HTTP/1.1 - /", "upgraded h2c", "lost ambiguous 1"],
+    },
+    Scenario {
         name: "HTTP/2 before the request's body has ended",
         turns: &[
             Client(b"POST / HTTP/1.1\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nab"),
@@ -180,6 +206,21 @@ pub(super) const CORPUS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "tunnels to nowhere",
+        turns: &[
+            Client(b"CONNECT /a HTTP/1.1\r\nHost: b\r\n\r\n"),
+            Server(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+            Client(b"CONNECT http://a.test/ HTTP/1.1\r\nHost: b\r\n\r\n"),
+            Server(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+        ],
+        told: &[
+            "> CONNECT HTTP/1.1 b /a",
+            "< CONNECT 400 0",
+            "> CONNECT HTTP/1.1 a.test http://a.test/",
+            "< CONNECT 400 0",
+        ],
+    },
+    Scenario {
         name: "a tunnel that is refused to a client that did not wait",
         turns: &[
             Client(b"CONNECT a.test:443 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
@@ -188,3 +229,38 @@ pub(super) const CORPUS: &[Scenario] = &[
         told: &["> CONNECT HTTP/1.1 a.test:443 a.test:443", "lost ambiguous 1"],
     },
 ];
+
+/// An observer after a request and its response, and what it was told.
+fn observed(request: &[u8], response: &[u8]) -> (Observer, Vec<String>) {
+    let (mut observer, mut record) = (Observer::inspecting(), Record::default());
+    observer.client_bytes(request, Instant::now(), &mut record);
+    observer.server_bytes(response, Instant::now(), &mut record);
+    (observer, record.lines)
+}
+
+#[test]
+fn a_tunnel_is_http1_and_is_watched_no_more() {
+    let (observer, told) = observed(
+        b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x02hi",
+    );
+    assert_eq!(told, ["> GET HTTP/1.1 - /", "< GET 101 0", "upgraded websocket"]);
+    assert_eq!((observer.observation().protocol, observer.wants_bytes()), (Protocol::Http1, false));
+}
+
+#[test]
+fn an_upgrade_to_http2_is_followed_into_it() {
+    let (observer, told) = observed(
+        b"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
+    );
+    assert_eq!(told, ["> GET HTTP/1.1 - /", "upgraded h2c"]);
+    assert_eq!((observer.observation().protocol, observer.wants_bytes()), (Protocol::Http2, true));
+}
+
+#[test]
+fn what_is_lost_is_told_with_what_was_open() {
+    let (observer, told) = observed(b"GET / HTTP/1.1\r\n\r\n", b"220 mail.test ESMTP\r\n");
+    assert_eq!(told, ["> GET HTTP/1.1 - /", "lost malformed-http1 1"]);
+    assert_eq!((observer.observation().protocol, observer.wants_bytes()), (Protocol::Http1, false));
+}
