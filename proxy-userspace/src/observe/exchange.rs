@@ -43,8 +43,8 @@ pub struct Request {
     /// most [`MAX_AUTHORITY`] bytes. Requests of one connection share it while it stays the same.
     pub authority: Option<Arc<str>>,
     /// The start of its target, at most [`MAX_TARGET`] bytes; kept where details are wanted, and where
-    /// it names a gRPC method.
-    pub target: Option<Box<str>>,
+    /// it names a gRPC method. Calls of one method on a connection share it.
+    pub target: Option<Arc<str>>,
     /// The trace that it belongs to; kept where details are wanted.
     pub trace: Option<Box<TraceContext>>,
 }

@@ -3,7 +3,9 @@
 //! The code is canonical: the lengths alone determine it. Within a length the codes count up in the
 //! order of the symbols, and each length continues where the one before ended.
 
-use super::hpack::Malformed;
+/// A string that is not of this code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
 
 /// Bits in the longest code.
 const LONGEST: usize = 30;
@@ -43,7 +45,7 @@ struct Level {
     start: u32,
 }
 
-/// The code, ready to be decoded a bit at a time.
+/// The code, ready to be decoded.
 struct Code {
     /// By length in bits.
     levels: [Level; LONGEST + 1],
@@ -77,27 +79,95 @@ const fn canonical() -> Code {
     code
 }
 
+/// Bits by which the short codes are looked up; printable ASCII has few that are longer.
+const SHORT: usize = 8;
+
+/// By the next eight bits, the symbol that they begin with and the bits in its code; zero bits for a
+/// longer one.
+static SHORT_CODES: [(u8, u8); 1 << SHORT] = short();
+
+/// Builds the table of the short codes.
+const fn short() -> [(u8, u8); 1 << SHORT] {
+    let mut table = [(0, 0); 1 << SHORT];
+    let mut length = 1;
+    while length <= SHORT {
+        let level = CODE.levels[length];
+        let mut within = 0;
+        while within < level.count {
+            let first = ((level.first + within) as usize) << (SHORT - length);
+            let mut at = first;
+            while at < first + (1 << (SHORT - length)) {
+                let [_, symbol] = CODE.symbols[(level.start + within) as usize].to_be_bytes();
+                table[at] = (symbol, length as u8);
+                at += 1;
+            }
+            within += 1;
+        }
+        length += 1;
+    }
+    table
+}
+
 /// Gives each byte that `coded` stands for to `byte`.
 ///
 /// # Errors
 /// The end-of-string symbol within the string, or padding that is not its first bits or too long.
 pub(super) fn decode(coded: &[u8], mut byte: impl FnMut(u8)) -> Result<(), Malformed> {
-    // `bits` holds the code so far, `length` its number of bits.
-    let (mut bits, mut length) = (0_u32, 0_usize);
-    for bit in coded.iter().flat_map(|coded| (0..8).rev().map(move |at| u32::from(coded >> at & 1))) {
-        bits = bits << 1 | bit;
-        length += 1;
-        let level = CODE.levels.get(length).ok_or(Malformed)?;
-        let Some(within) = bits.checked_sub(level.first).filter(|&within| within < level.count) else {
-            continue;
-        };
-        let symbol = CODE.symbols.get((level.start + within) as usize).ok_or(Malformed)?;
+    // The next bit is the highest of `bits`; behind the last of `length` there are zeros.
+    let (mut bits, mut length) = (0_u64, 0_usize);
+    let mut coded = coded.iter();
+    loop {
+        while length <= 56
+            && let Some(next) = coded.next()
+        {
+            bits |= u64::from(*next) << (56 - length);
+            length += 8;
+        }
+        let (symbol, taken) = next_symbol(bits)?;
+        if taken > length {
+            break;
+        }
         // Only the end of the string is no byte.
-        byte(u8::try_from(*symbol).ok().ok_or(Malformed)?);
-        (bits, length) = (0, 0);
+        byte(u8::try_from(symbol).ok().ok_or(Malformed)?);
+        bits <<= taken;
+        length -= taken;
     }
-    let ones = (1_u32 << length.min(8)) - 1;
+    let ones = !(u64::MAX >> length.min(8));
     if length < 8 && bits == ones { Ok(()) } else { Err(Malformed) }
+}
+
+/// The symbol at the start of `bits`, and the bits in its code.
+fn next_symbol(bits: u64) -> Result<(u16, usize), Malformed> {
+    if let Some(&(symbol, length @ 1..)) = SHORT_CODES.get((bits >> (64 - SHORT)) as usize) {
+        return Ok((u16::from(symbol), usize::from(length)));
+    }
+    for (length, level) in CODE.levels.iter().enumerate().skip(SHORT + 1) {
+        let code = bits >> (64 - length);
+        if let Some(within) = code.checked_sub(u64::from(level.first))
+            && within < u64::from(level.count)
+        {
+            let symbol = CODE.symbols.get(level.start as usize + within as usize).ok_or(Malformed)?;
+            return Ok((*symbol, length));
+        }
+    }
+    Err(Malformed)
+}
+
+/// Encodes a string, as the tests of HPACK need.
+#[cfg(test)]
+pub(super) fn encode(text: &[u8]) -> Vec<u8> {
+    let bits = text.iter().flat_map(|&byte| {
+        let length = usize::from(LENGTHS[usize::from(byte)]);
+        let level = CODE.levels[length];
+        let symbols = &CODE.symbols[level.start as usize..];
+        let within = symbols.iter().position(|&symbol| symbol == u16::from(byte)).unwrap();
+        let code = level.first + u32::try_from(within).unwrap();
+        (0..length).rev().map(move |at| code >> at & 1 == 1)
+    });
+    let bits: Vec<bool> = bits.collect();
+    bits.chunks(8)
+        .map(|bits| (0..8).fold(0, |byte, at| byte << 1 | u8::from(bits.get(at).copied().unwrap_or(true))))
+        .collect()
 }
 
 #[cfg(test)]
@@ -124,6 +194,11 @@ mod tests {
         assert_eq!(decoded(&www), Ok(b"www.example.com".to_vec()));
         assert_eq!(decoded(&[0xa8, 0xeb, 0x10, 0x64, 0x9c, 0xbf]), Ok(b"no-cache".to_vec()));
         assert_eq!(decoded(&[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn every_byte_encodes_as_another_encoder_does() {
+        assert_eq!(encode(&(0..=255).collect::<Vec<_>>()), ALL_BYTES);
     }
 
     #[test]
