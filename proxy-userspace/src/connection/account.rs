@@ -32,13 +32,13 @@ pub(super) struct Account {
     started: Instant,
     sent_bytes: u64,
     received_bytes: u64,
-    latency: Latency,
+    first_byte: FirstByte,
     lane: Option<Consumption>,
     facts: Option<Box<Facts>>,
 }
 
 /// From the first byte of the client to the first byte of the server.
-enum Latency {
+enum FirstByte {
     Waiting,
     ClientSpoke(Instant),
     Known(Duration),
@@ -80,14 +80,15 @@ impl Account {
             let workload = Arc::clone(&downstream.workload);
             Box::new(Facts { sink, workload, client, dst, decision })
         });
+        let metrics = downstream.metrics.open(Direction::Outbound, &downstream.workload, dst);
         Self {
             observer,
-            requests: Requests::new(),
-            metrics: Some(downstream.metrics.open(Direction::Outbound, &downstream.workload, dst)),
+            requests: Requests::new(&metrics, facts.is_some()),
+            metrics: Some(metrics),
             started: Instant::now(),
             sent_bytes: 0,
             received_bytes: 0,
-            latency: Latency::Waiting,
+            first_byte: FirstByte::Waiting,
             lane,
             facts,
         }
@@ -134,10 +135,10 @@ impl Account {
                 alpn: observation.alpn,
                 bytes_sent: self.sent_bytes,
                 bytes_received: self.received_bytes,
-                requests: self.requests.count(),
-                latency: match self.latency {
-                    Latency::Known(latency) => Some(latency),
-                    Latency::Waiting | Latency::ClientSpoke(_) | Latency::None => None,
+                requests: self.requests.take_report(),
+                first_byte: match self.first_byte {
+                    FirstByte::Known(latency) => Some(latency),
+                    FirstByte::Waiting | FirstByte::ClientSpoke(_) | FirstByte::None => None,
                 },
                 duration,
                 close: reason,
@@ -171,8 +172,8 @@ impl Watch for Account {
         if let Some(metrics) = &self.metrics {
             metrics.client_read(bytes.len() as u64);
         }
-        if matches!(self.latency, Latency::Waiting) {
-            self.latency = Latency::ClientSpoke(Instant::now());
+        if matches!(self.first_byte, FirstByte::Waiting) {
+            self.first_byte = FirstByte::ClientSpoke(Instant::now());
         }
         if let Some(lane) = &mut self.lane
             && self.sent_bytes - lane.reported_bytes >= CONSUMED_STEP
@@ -190,10 +191,10 @@ impl Watch for Account {
         if let Some(metrics) = &self.metrics {
             metrics.server_read(bytes.len() as u64);
         }
-        match self.latency {
-            Latency::Waiting => self.latency = Latency::None,
-            Latency::ClientSpoke(at) => self.latency = Latency::Known(at.elapsed()),
-            Latency::Known(_) | Latency::None => {}
+        match self.first_byte {
+            FirstByte::Waiting => self.first_byte = FirstByte::None,
+            FirstByte::ClientSpoke(at) => self.first_byte = FirstByte::Known(at.elapsed()),
+            FirstByte::Known(_) | FirstByte::None => {}
         }
         if self.observer.wants_bytes() {
             self.observer.server_bytes(bytes, Instant::now(), &mut self.requests);

@@ -1,33 +1,57 @@
-//! What is made of a connection's requests: counted and reported.
+//! What is made of a connection's requests: they are counted, and where somebody wants to know, reported.
 
-use crate::observe::{Exchange, Listener, Lost, Request};
+use crate::{
+    metrics::{ConnectionMetrics, HttpMetrics},
+    observe::{Exchange, Listener, Lost, Request},
+    report,
+};
 
-/// The requests of one connection.
-#[derive(Debug, Default)]
+/// The requests of one connection, passed on to whoever makes something of them.
+#[derive(Debug)]
 pub(super) struct Requests {
-    count: u64,
+    metrics: HttpMetrics,
+    /// None where the connection is not reported.
+    report: Option<Box<report::Requests>>,
 }
 
 impl Requests {
     /// None yet.
-    pub(super) fn new() -> Self {
-        Self::default()
+    pub(super) fn new(metrics: &ConnectionMetrics, is_reported: bool) -> Self {
+        Self { metrics: metrics.http(), report: is_reported.then(Box::default) }
     }
 
-    /// How many there were.
-    pub(super) const fn count(&self) -> u64 {
-        self.count
+    /// What is reported of them; nothing is gathered from here on.
+    pub(super) fn take_report(&mut self) -> report::Requests {
+        self.report.take().map(|report| *report).unwrap_or_default()
     }
 }
 
 impl Listener for Requests {
-    fn request(&mut self, _request: &Request) {
-        self.count += 1;
+    fn request(&mut self, request: &Request) {
+        self.metrics.request(request);
+        if let Some(report) = &mut self.report {
+            report.request(request);
+        }
     }
 
-    fn exchange(&mut self, _exchange: &Exchange<'_>) {}
+    fn exchange(&mut self, exchange: &Exchange<'_>) {
+        self.metrics.exchange(exchange);
+        if let Some(report) = &mut self.report {
+            report.exchange(exchange);
+        }
+    }
 
-    fn upgraded(&mut self, _to: &str) {}
+    fn upgraded(&mut self, to: &str) {
+        self.metrics.upgraded(to);
+        if let Some(report) = &mut self.report {
+            report.upgraded(to);
+        }
+    }
 
-    fn lost(&mut self, _why: Lost, _open: usize) {}
+    fn lost(&mut self, why: Lost, open: usize) {
+        self.metrics.lost(why, open);
+        if let Some(report) = &mut self.report {
+            report.lost(why);
+        }
+    }
 }

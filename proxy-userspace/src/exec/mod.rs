@@ -24,7 +24,7 @@ use crate::{
     kernel::{Cgroup, ClosedEvents, KernelError, OwnCgroup, SkippedConnection, SkippedEnding},
     metrics::CloseReason,
     policy::{PortRules, SkMsgMode, compile},
-    report::{ConnectionReport, ReportError, ReportWriter, Summary},
+    report::{ConnectionReport, ReportError, ReportWriter, Requests, Summary},
 };
 
 /// What a command's connections are enrolled as.
@@ -194,8 +194,8 @@ impl Reports {
             alpn: Vec::new(),
             bytes_sent: connection.sent_bytes,
             bytes_received: connection.received_bytes,
-            requests: 0,
-            latency: None,
+            requests: Requests::default(),
+            first_byte: None,
             duration: connection.duration,
             close: match connection.ending {
                 SkippedEnding::Finished => CloseReason::Eof,

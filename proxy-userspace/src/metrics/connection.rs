@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::close::CloseReason;
 use super::families::Families;
+use super::http::HttpMetrics;
 use super::labels::{Peer, ReasonLabels, SocketCloseLabels};
 use super::targets::{SocketSeries, TargetSeries};
 
@@ -78,6 +79,11 @@ impl ConnectionMetrics {
         }
     }
 
+    /// What the connection's requests are counted into.
+    pub fn http(&self) -> HttpMetrics {
+        HttpMetrics::new(Arc::clone(&self.families), Arc::clone(&self.series))
+    }
+
     /// Closes the account. `duration` is the connection's, from its accept.
     pub fn close(mut self, reason: CloseReason, duration: Duration) {
         self.settle(reason, duration);
@@ -85,7 +91,7 @@ impl ConnectionMetrics {
 
     fn settle(&mut self, reason: CloseReason, duration: Duration) {
         self.closed = true;
-        let TargetSeries { direction, workload, src, dst } = &*self.series;
+        let TargetSeries { direction, workload, src, dst, .. } = &*self.series;
         self.closed_socket(src, reason.errno_of(Peer::Src), duration);
         if let Some(connected) = self.connected.get() {
             self.closed_socket(dst, reason.errno_of(Peer::Dst), connected.elapsed());

@@ -16,6 +16,7 @@ use proxy_common::Direction;
 use super::close::CloseReason;
 use super::connection::ConnectionMetrics;
 use super::hooks::{HookCollector, HookCounters};
+use super::http::{HttpFamilies, TargetAuthorities};
 use super::labels::{
     BuildLabels, DurationLabels, Peer, ProtocolLabels, ReasonLabels, ResultLabels, SocketCloseLabels,
     SocketLabels, Target,
@@ -28,7 +29,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// Upper bounds of Linkerd's latency buckets, milliseconds
 /// (linkerd2-proxy, linkerd/metrics/src/latency.rs).
-const DURATION_BUCKETS_MS: [f64; 25] = [
+pub(super) const DURATION_BUCKETS_MS: [f64; 25] = [
     1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 100.0, 200.0, 300.0, 400.0, 500.0, 1_000.0,
     2_000.0, 3_000.0, 4_000.0, 5_000.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0, 50_000.0,
 ];
@@ -98,6 +99,7 @@ impl Metrics {
 #[derive(Debug)]
 pub(super) struct Families {
     targets: Targets,
+    pub(super) http: HttpFamilies,
     tcp_open: Family<SocketLabels, Counter>,
     tcp_open_connections: Family<SocketLabels, Gauge>,
     pub(super) tcp_close: Family<SocketCloseLabels, Counter>,
@@ -123,6 +125,7 @@ impl Families {
     fn new() -> Self {
         let families = Self {
             targets: Targets::new(),
+            http: HttpFamilies::new(),
             tcp_open: Family::default(),
             tcp_open_connections: Family::default(),
             tcp_close: Family::default(),
@@ -152,18 +155,21 @@ impl Families {
         registry.register("tcp_write_bytes", "Bytes written to the peer", self.tcp_write_bytes.clone());
         let help = "How long closed connections lived, in milliseconds";
         registry.register("tcp_connection_duration_ms", help, self.tcp_connection_duration_ms.clone());
+        self.http.register(registry);
         for (direction, families) in
             [(Direction::Outbound, &self.outbound), (Direction::Inbound, &self.inbound)]
         {
-            let direction = registry.sub_registry_with_prefix(direction.label());
+            let registry = registry.sub_registry_with_prefix(direction.label());
             let help = "What detection found";
-            direction.register("tcp_detect_http_results", help, families.http_results.clone());
+            registry.register("tcp_detect_http_results", help, families.http_results.clone());
             let help = "Connections by protocol and by how it became known";
-            direction.register("tcp_protocol_connections", help, families.protocol_connections.clone());
+            registry.register("tcp_protocol_connections", help, families.protocol_connections.clone());
+            self.http.register_direction(direction, registry);
         }
         let sluice = registry.sub_registry_with_prefix("sluice");
         let help = "Connections closed, by reason";
         sluice.register("connection_close", help, self.connection_close.clone());
+        self.http.register_own(sluice);
         let help = "Whether the config that was read last is in force";
         sluice.register("config_last_reload_successful", help, self.config_last_reload_successful.clone());
         let help = "Changed configs that were refused";
@@ -201,7 +207,8 @@ impl Families {
     fn series(&self, direction: Direction, workload: Arc<str>, target: &Target) -> TargetSeries {
         let src = self.socket_series(direction, Peer::Src, &workload, target);
         let dst = self.socket_series(direction, Peer::Dst, &workload, target);
-        TargetSeries { direction, workload, src, dst }
+        let target = target.clone();
+        TargetSeries { direction, workload, target, src, dst, authorities: TargetAuthorities::default() }
     }
 
     fn socket_series(

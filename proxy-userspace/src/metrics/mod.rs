@@ -6,6 +6,16 @@
 //! | `tcp_read_bytes_total`, `tcp_write_bytes_total` | the same |
 //! | `tcp_close_total` | the same, and errno |
 //! | `tcp_connection_duration_ms` | direction, peer, workload |
+//! | `request_total` | direction, workload, target_addr, target_ip, target_port, authority |
+//! | `response_total` | the same, and status_code, classification, grpc_status, error |
+//! | `response_latency_ms` | as `request_total`, and status_code |
+//! | `{outbound,inbound}_http_requests_total` | workload, method, version |
+//! | `{outbound,inbound}_http_statuses_total` | workload, http_status, error |
+//! | `{outbound,inbound}_grpc_requests_total` | workload |
+//! | `{outbound,inbound}_grpc_statuses_total` | workload, grpc_status, error |
+//! | `{outbound,inbound}_{http,grpc}_{request,response}_duration_seconds` | workload |
+//! | `sluice_http_upgrades_total` | direction, workload, protocol |
+//! | `sluice_http_lost_total`, `sluice_http_lost_requests_total` | direction, workload, reason |
 //! | `{outbound,inbound}_tcp_detect_http_results_total` | result |
 //! | `{outbound,inbound}_tcp_protocol_connections_total` | protocol, detected_by |
 //! | `sluice_connection_close_total` | direction, workload, reason |
@@ -31,6 +41,7 @@ mod close;
 mod connection;
 mod families;
 mod hooks;
+mod http;
 mod labels;
 mod process;
 mod targets;
@@ -41,5 +52,9 @@ pub use close::CloseReason;
 pub use connection::ConnectionMetrics;
 pub use families::{CONTENT_TYPE, Metrics};
 pub use hooks::HookCounters;
+pub use http::{
+    HttpMetrics, MAX_AUTHORITIES, MAX_AUTHORITIES_OF_TARGET, MAX_LATENCIES, MAX_RESPONSES,
+    MAX_RESPONSES_OF_AUTHORITY,
+};
 pub use labels::OVERFLOW;
 pub use targets::{MAX_TARGETS, MAX_WORKLOADS};

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use proxy_common::Direction;
 
+use super::http::TargetAuthorities;
 use super::labels::{OVERFLOW, SocketLabels, Target};
 
 /// Pairs of workload and target that keep their target labels, per direction.
@@ -40,10 +41,14 @@ pub(super) struct TargetSeries {
     pub(super) direction: Direction,
     /// The workload's label.
     pub(super) workload: Arc<str>,
+    /// The target's labels.
+    pub(super) target: Target,
     /// The socket to the side that connected.
     pub(super) src: SocketSeries,
     /// The socket to the upstream.
     pub(super) dst: SocketSeries,
+    /// The series of requests, by whom they ask.
+    pub(super) authorities: TargetAuthorities,
 }
 
 /// Finds a connection's series by workload and target.

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proxy_common::Direction::{self, Inbound, Outbound};
 
-use super::{CloseReason, ConnectionMetrics, MAX_TARGETS, MAX_WORKLOADS, Metrics};
+use super::{CloseReason, ConnectionMetrics, HttpMetrics, MAX_TARGETS, MAX_WORKLOADS, Metrics};
+use crate::observe::{End, Exchange, Kind, Lost, Method, Request, Version};
 
 fn metrics() -> Metrics {
     Metrics::new(|| vec![("connect", "redirected", 7), ("connect", "skipped", 0)])
@@ -191,6 +192,35 @@ fn a_workload_s_name_is_escaped() {
     assert!(metrics.encode().unwrap().contains(r#"workload="a\"b\\c\nd""#));
 }
 
+/// A request and a call, both answered; an upgrade; and the end of what can be followed.
+fn ask(http: &mut HttpMetrics) {
+    for kind in [Kind::Http, Kind::Grpc] {
+        let request = Request {
+            version: Version::Http2,
+            method: Method::Post,
+            kind,
+            authority: Some("web".into()),
+            target: None,
+            trace: None,
+        };
+        let now = Instant::now();
+        http.request(&request);
+        http.exchange(&Exchange {
+            request: &request,
+            began: now,
+            request_ended: Some(now),
+            response_began: Some(now),
+            ended: now,
+            status: Some(200),
+            grpc_status: Some(0),
+            response_bytes: 0,
+            end: End::Complete,
+        });
+    }
+    http.upgraded("websocket");
+    http.lost(Lost::Ambiguous, 1);
+}
+
 #[test]
 fn the_names_and_types_are_the_documented_ones() {
     let metrics = metrics();
@@ -199,6 +229,7 @@ fn the_names_and_types_are_the_documented_ones() {
         let connection = open(&metrics, direction, "shop", "10.1.2.3:80");
         connection.server_connected();
         connection.detected("http/1", "client-bytes");
+        ask(&mut connection.http());
         connection.close(CloseReason::Eof, Duration::from_millis(3));
     }
     let text = metrics.encode().unwrap();
@@ -212,6 +243,9 @@ fn the_names_and_types_are_the_documented_ones() {
             "tcp_read_bytes counter",
             "tcp_write_bytes counter",
             "tcp_connection_duration_ms histogram",
+            "request counter",
+            "response counter",
+            "response_latency_ms histogram",
             "sluice_hook_outcomes counter",
             "process_start_time_seconds gauge",
             "process_cpu_seconds counter",
@@ -219,9 +253,28 @@ fn the_names_and_types_are_the_documented_ones() {
             "process_resident_memory_bytes gauge",
             "outbound_tcp_detect_http_results counter",
             "outbound_tcp_protocol_connections counter",
+            "outbound_http_requests counter",
+            "outbound_http_statuses counter",
+            "outbound_http_request_duration_seconds histogram",
+            "outbound_http_response_duration_seconds histogram",
+            "outbound_grpc_requests counter",
+            "outbound_grpc_statuses counter",
+            "outbound_grpc_request_duration_seconds histogram",
+            "outbound_grpc_response_duration_seconds histogram",
             "inbound_tcp_detect_http_results counter",
             "inbound_tcp_protocol_connections counter",
+            "inbound_http_requests counter",
+            "inbound_http_statuses counter",
+            "inbound_http_request_duration_seconds histogram",
+            "inbound_http_response_duration_seconds histogram",
+            "inbound_grpc_requests counter",
+            "inbound_grpc_statuses counter",
+            "inbound_grpc_request_duration_seconds histogram",
+            "inbound_grpc_response_duration_seconds histogram",
             "sluice_connection_close counter",
+            "sluice_http_upgrades counter",
+            "sluice_http_lost counter",
+            "sluice_http_lost_requests counter",
             "sluice_config_last_reload_successful gauge",
             "sluice_config_reload_errors counter",
             "sluice_sk_msg_enabled gauge",

@@ -1,5 +1,6 @@
 //! What is said of every finished connection: a line of JSON, and a row of the summary.
 
+mod requests;
 mod samples;
 mod summary;
 mod table;
@@ -15,6 +16,7 @@ use serde::{Serialize, Serializer};
 
 use crate::metrics::CloseReason;
 
+pub use requests::{MAX_METHODS, Requests};
 pub use summary::{MAX_ROWS, Summary};
 pub use writer::{Finished, QUEUE_LINES, ReportError, ReportWriter};
 
@@ -48,11 +50,12 @@ pub struct ConnectionReport {
     pub bytes_sent: u64,
     /// Bytes that the workload received.
     pub bytes_received: u64,
-    /// Requests that were seen.
-    pub requests: u64,
+    /// What was seen of requests: `requests`, `statuses`, `latency_ms`, `upgraded`, `grpc`, `lost`.
+    #[serde(flatten)]
+    pub requests: Requests,
     /// From the client's first byte to the server's first byte, where the client's came first.
-    #[serde(rename = "latency_ms", serialize_with = "optional_milliseconds")]
-    pub latency: Option<Duration>,
+    #[serde(rename = "first_byte_ms", serialize_with = "optional_milliseconds")]
+    pub first_byte: Option<Duration>,
     /// From accept, or from connect(2) where it was skipped, to the end.
     #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
     pub duration: Duration,
@@ -120,8 +123,8 @@ mod tests {
             alpn: Vec::new(),
             bytes_sent: 78,
             bytes_received: 1_536,
-            requests: 0,
-            latency: Some(Duration::from_nanos(1_234_567)),
+            requests: Requests::default(),
+            first_byte: Some(Duration::from_nanos(1_234_567)),
             duration: Duration::from_millis(12),
             close: CloseReason::Eof,
         }
@@ -135,8 +138,8 @@ mod tests {
                 r#"{"direction":"outbound","client":"127.0.0.1:40000","dst":"127.0.0.1:8080","#,
                 r#""workload":"exec","decision":"detect","protocol":"http/1","#,
                 r#""detected_by":"client-bytes","sni":null,"alpn":[],"bytes_sent":78,"#,
-                r#""bytes_received":1536,"requests":0,"latency_ms":1.234,"duration_ms":12.0,"#,
-                r#""close":"eof"}"#
+                r#""bytes_received":1536,"requests":0,"statuses":{},"latency_ms":null,"upgraded":null,"#,
+                r#""grpc":{},"lost":null,"first_byte_ms":1.234,"duration_ms":12.0,"close":"eof"}"#
             )
         );
     }
@@ -158,11 +161,11 @@ mod tests {
             decision: Decision::Skip,
             protocol: None,
             detected_by: None,
-            latency: None,
+            first_byte: None,
             ..sample()
         };
         let json = serde_json::to_string(&report).unwrap();
-        for field in ["protocol", "detected_by", "sni", "latency_ms"] {
+        for field in ["protocol", "detected_by", "sni", "latency_ms", "first_byte_ms", "upgraded", "lost"] {
             assert!(json.contains(&format!(r#""{field}":null"#)), "{json}");
         }
     }
