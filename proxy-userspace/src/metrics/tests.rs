@@ -9,6 +9,9 @@ use proxy_common::Direction::{self, Inbound, Outbound};
 use super::{CloseReason, ConnectionMetrics, HttpMetrics, MAX_TARGETS, MAX_WORKLOADS, Metrics};
 use crate::observe::{End, Exchange, Kind, Lost, Method, Request, Version};
 
+/// What is promised.
+const METRICS_MD: &str = include_str!("../../../docs/metrics.md");
+
 fn metrics() -> Metrics {
     Metrics::new(|| vec![("connect", "redirected", 7), ("connect", "skipped", 0)])
 }
@@ -221,8 +224,8 @@ fn ask(http: &mut HttpMetrics) {
     http.lost(Lost::Ambiguous, 1);
 }
 
-#[test]
-fn the_names_and_types_are_the_documented_ones() {
+/// Everything that can be shown, at least once.
+fn everything() -> Metrics {
     let metrics = metrics();
     metrics.set_sk_msg_enabled(true);
     for direction in Direction::ALL {
@@ -232,7 +235,53 @@ fn the_names_and_types_are_the_documented_ones() {
         ask(&mut connection.http());
         connection.close(CloseReason::Eof, Duration::from_millis(3));
     }
-    let text = metrics.encode().unwrap();
+    metrics
+}
+
+/// The names in backticks of a line.
+fn names(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_series_that_linkerd_s_dashboards_ask_for_are_there() {
+    let text = everything().encode().unwrap();
+    let (_, holds) = METRICS_MD.split_once("<!-- holds:begin -->").unwrap();
+    let (holds, _) = holds.split_once("<!-- holds:end -->").unwrap();
+    let rows: Vec<_> = holds.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(rows.len() >= 9);
+    for name in rows.iter().flat_map(|row| names(row.split('|').nth(1).unwrap())) {
+        let shown = text.lines().any(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+        });
+        assert!(shown, "{name} is not there");
+    }
+}
+
+#[test]
+fn every_family_is_documented() {
+    let text = everything().encode().unwrap();
+    let documented: Vec<_> =
+        METRICS_MD.lines().filter(|line| line.starts_with("| `")).flat_map(names).collect();
+    for family in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = family.split_once(' ').unwrap();
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let directed = name.strip_prefix("outbound_").or(name.strip_prefix("inbound_"));
+        let name = match directed {
+            Some(rest) => format!("{{outbound,inbound}}_{rest}{suffix}"),
+            None => format!("{name}{suffix}"),
+        };
+        assert!(documented.contains(&&*name), "{name} is not in docs/metrics.md");
+    }
+}
+
+#[test]
+fn the_names_and_types_are_the_documented_ones() {
+    let text = everything().encode().unwrap();
     let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     assert_eq!(
         types,

@@ -95,8 +95,8 @@ impl Summary {
         self.rows.values().chain(&self.other).map(|row| row.connections).sum()
     }
 
-    /// Prints the tables, the rows with most connections first: of connections, and where there were any of
-    /// requests and of gRPC calls. Made for 120 columns, which only a row with several close reasons may exceed.
+    /// Prints the tables, of connections, and of requests and gRPC calls where there were any; the rows with
+    /// most connections or calls first. Made for 120 columns, which only a row with several close reasons may exceed.
     ///
     /// # Errors
     /// When `out` fails.
@@ -146,8 +146,11 @@ impl Summary {
         let rows: Vec<_> = rows.iter().filter(|(_, row)| row.requests > 0 || row.lost > 0).collect();
         match rows.iter().fold(0_u64, |sum, (_, row)| sum.saturating_add(row.requests)) {
             _ if rows.is_empty() => return Ok(()),
-            1 => writeln!(out, "\n1 request; from its head to the head of its response")?,
-            count => writeln!(out, "\n{count} requests; from the head to the head of the response")?,
+            1 => writeln!(out, "\n1 request; times are from its head to the head of its response")?,
+            count => writeln!(
+                out,
+                "\n{count} requests; times are from a request's head to the head of its response"
+            )?,
         }
         let with_lost = rows.iter().any(|(_, row)| row.lost > 0);
         let mut columns = columns(Align::Left, &["DESTINATION", "PROTOCOL"]);
@@ -211,9 +214,9 @@ fn milliseconds(value: Option<f32>) -> String {
     value.map_or_else(|| NONE.to_owned(), |ms| Milliseconds(ms).to_string())
 }
 
-/// What came from the network, as it may go to a terminal.
+/// What came from the network, as it may go to a terminal: ASCII that shows.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
 }
 
 impl Kind {
@@ -381,15 +384,15 @@ DESTINATION     DECISION  PROTOCOL          BY            CONNS   SENT  RECEIVED
 127.0.0.1:8080  detect    http/1            client-bytes      1   78 B  1.50 KiB     1.23 ms   12.0 ms  eof
 127.0.0.1:8080  detect    http/1→websocket  client-bytes      1   78 B  1.50 KiB     1.23 ms   12.0 ms  eof
 
-18 requests; from the head to the head of the response
+18 requests; times are from a request's head to the head of its response
 DESTINATION     PROTOCOL          REQUESTS      P50      P95      MAX  LOST  STATUSES
 10.0.0.1:50051  grpc                     4  5.00 ms  7.00 ms  7.00 ms     0  200:4
 127.0.0.1:8080  http/1                  12  2.00 ms  2.00 ms  2.00 ms     0  200:12
 127.0.0.1:8080  http/1→websocket         2  1.00 ms  4.00 ms  4.00 ms     1  101:1 404:1
 
-GRPC METHOD        CALLS  NOT OK      P50      P95      MAX
-shop.?[31m/Watch       2       2  7.00 ms  7.00 ms  7.00 ms
-shop.Cart/Add          2       0  5.00 ms  5.00 ms  5.00 ms
+GRPC METHOD       CALLS  NOT OK      P50      P95      MAX
+shop.?[31m/Watch      2       2  7.00 ms  7.00 ms  7.00 ms
+shop.Cart/Add         2       0  5.00 ms  5.00 ms  5.00 ms
 "
         );
     }

@@ -1,5 +1,6 @@
 //! What sluice reported, beside what the client counted.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
@@ -32,6 +33,12 @@ impl Connection {
             latencies_seconds: latencies.filter_map(Value::as_f64).collect(),
         })
     }
+
+    /// How many requests there were, and how often which status.
+    fn answered_requests(&self) -> (u64, BTreeMap<String, u64>) {
+        let count = self.latencies_seconds.len() as u64;
+        (count, BTreeMap::from([("200".to_owned(), count)]))
+    }
 }
 
 /// A connection, as sluice reported it: a line of `sluice exec --report`.
@@ -47,6 +54,15 @@ impl Reported {
 
     fn text(&self, field: &str) -> String {
         text(&self.0[field])
+    }
+
+    fn requests(&self) -> u64 {
+        self.0["requests"].as_u64().unwrap_or(0)
+    }
+
+    fn statuses(&self) -> BTreeMap<String, u64> {
+        let statuses = self.0["statuses"].as_object().into_iter().flatten();
+        statuses.map(|(status, count)| (status.clone(), count.as_u64().unwrap_or(0))).collect()
     }
 }
 
@@ -89,6 +105,7 @@ pub(super) fn print(
         "alpn",
         "conns",
         "requests",
+        "statuses",
         "sent",
         "received",
         "latency",
@@ -99,12 +116,13 @@ pub(super) fn print(
     for (scene, address) in SCENES.iter().zip(addresses) {
         let seen = to(*address, reported);
         let counted = with(scene.name, through);
-        let requests: usize = counted.iter().map(|connection| connection.latencies_seconds.len()).sum();
+        let requests: u64 = seen.iter().map(|connection| connection.requests()).sum();
         let (sent, received) = total(seen.iter().map(|connection| bytes(&connection.0)));
         let fields = ["decision", "protocol", "detected_by", "sni", "alpn"];
         let mut row = vec![scene.name.to_owned()];
         row.extend(fields.map(|field| each(&seen, field)));
-        row.extend([seen.len().to_string(), requests.to_string(), sent.to_string(), received.to_string()]);
+        row.extend([seen.len().to_string(), requests.to_string(), statuses(&seen)]);
+        row.extend([sent.to_string(), received.to_string()]);
         row.extend([median(&counted), median(&with(scene.name, direct)), each(&seen, "close")]);
         rows.push(row);
     }
@@ -130,6 +148,16 @@ fn each(connections: &[&Reported], field: &str) -> String {
     values.dedup();
     let all = values.join(" ");
     if all.is_empty() { "-".into() } else { all }
+}
+
+/// `200:12 404:1` of all the connections together.
+fn statuses(connections: &[&Reported]) -> String {
+    let mut all = BTreeMap::<String, u64>::new();
+    for (status, count) in connections.iter().flat_map(|connection| connection.statuses()) {
+        *all.entry(status).or_default() += count;
+    }
+    let shown: Vec<_> = all.iter().map(|(status, count)| format!("{status}:{count}")).collect();
+    if shown.is_empty() { "-".into() } else { shown.join(" ") }
 }
 
 fn median(connections: &[&Connection]) -> String {
@@ -173,6 +201,20 @@ pub(super) fn wrong(addresses: &[SocketAddr], through: &[Connection], reported: 
                 "{name}: (sent, received) reported {reported_bytes:?}, counted by the client {counted_bytes:?}"
             ));
         }
+        // Every request of the client is answered with 200; what is not inspected has none to tell of.
+        let mut reported_requests: Vec<_> =
+            seen.iter().map(|connection| (connection.requests(), connection.statuses())).collect();
+        let mut expected_requests: Vec<_> = match scene.protocol {
+            Some("http/1") => counted.iter().map(|connection| connection.answered_requests()).collect(),
+            _ => seen.iter().map(|_| (0, BTreeMap::new())).collect(),
+        };
+        reported_requests.sort_unstable();
+        expected_requests.sort_unstable();
+        if reported_requests != expected_requests {
+            wrong.push(format!(
+                "{name}: (requests, statuses) reported {reported_requests:?}, expected {expected_requests:?}"
+            ));
+        }
     }
     wrong
 }
@@ -200,6 +242,24 @@ mod tests {
         let report = r#"{"dst":"127.0.0.1:3","decision":"detect","protocol":"tls","detected_by":"client-bytes",
             "sni":"demo.test","alpn":["http/1.1"],"bytes_sent":10,"bytes_received":20}"#;
         assert!(judge(&report.replace('\n', "")).is_empty());
+    }
+
+    #[test]
+    fn requests_and_statuses_are_those_that_the_client_counted() {
+        let counted = COUNTED.replace("tls", "http");
+        let report = |requests| {
+            format!(
+                r#"{{"dst":"127.0.0.1:1","decision":"detect","protocol":"http/1","detected_by":"client-bytes",{requests},"bytes_sent":10,"bytes_received":20}}"#
+            )
+        };
+        let judge = |requests| {
+            let addresses = ADDRESSES.map(address);
+            let reported = Reported::read_all(&report(requests)).unwrap();
+            wrong(&addresses, &Connection::read_all(&counted).unwrap(), &reported)
+        };
+        assert_eq!(judge(r#""requests":1,"statuses":{"200":1}"#), [""; 0]);
+        assert!(judge(r#""requests":1,"statuses":{"404":1}"#)[0].contains("(requests, statuses)"));
+        assert!(judge(r#""requests":2,"statuses":{"200":1}"#)[0].contains("(requests, statuses)"));
     }
 
     #[test]
