@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::trace::TraceContext;
+use super::{observation::Protocol, trace::TraceContext};
 
 /// Bytes that are kept of an authority. A DNS name has 253 at most, and a port five.
 pub const MAX_AUTHORITY: usize = 260;
@@ -57,6 +57,33 @@ impl Request {
         }
         self.target.as_deref()?.strip_prefix('/')?.rsplit_once('/')
     }
+
+    /// What the request is sent in, as a connection's protocol is named: gRPC on HTTP/2 is gRPC.
+    pub const fn protocol(&self) -> Protocol {
+        match (self.version, self.kind) {
+            (Version::Http10 | Version::Http11, _) => Protocol::Http1,
+            (Version::Http2, Kind::Grpc) => Protocol::Grpc,
+            (Version::Http2, Kind::Http | Kind::GrpcWeb) => Protocol::Http2,
+        }
+    }
+
+    /// The path of the target: without what follows a `?`, which may be secret, and without the authority
+    /// that a proxy is sent. `None` for a target that has no path, as of CONNECT.
+    pub fn path(&self) -> Option<&str> {
+        let target = self.target.as_deref()?;
+        let target = target.split(['?', '#']).next()?;
+        if target.starts_with('/') || target == "*" {
+            return Some(target);
+        }
+        let (_scheme, rest) = target.split_once("://")?;
+        Some(rest.find('/').and_then(|start| rest.get(start..)).unwrap_or("/"))
+    }
+
+    /// The authority, without the user's name and password.
+    pub fn host(&self) -> Option<&str> {
+        let authority = self.authority.as_deref()?;
+        Some(authority.rsplit_once('@').map_or(authority, |(_user, host)| host))
+    }
 }
 
 /// A request and its response, at their end.
@@ -93,6 +120,18 @@ pub enum End {
     ServerReset,
     /// The connection ended before the response did.
     Cut,
+}
+
+impl End {
+    /// The word used by taps and spans.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientReset => "client-reset",
+            Self::ServerReset => "server-reset",
+            Self::Cut => "cut",
+        }
+    }
 }
 
 /// The version of HTTP.
@@ -251,5 +290,54 @@ impl Lost {
             Self::UnaskedResponse => "unasked-response",
             Self::Ambiguous => "ambiguous",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(target: &str) -> Request {
+        Request {
+            version: Version::Http11,
+            method: Method::Get,
+            kind: Kind::Http,
+            authority: None,
+            target: Some(target.into()),
+            trace: None,
+        }
+    }
+
+    #[test]
+    fn a_path_is_shown_without_its_query_and_without_an_authority() {
+        for (target, path) in [
+            ("/", Some("/")),
+            ("/a/b?token=secret", Some("/a/b")),
+            ("/a#part", Some("/a")),
+            ("*", Some("*")),
+            ("http://user:secret@example.com/a?b", Some("/a")),
+            ("http://example.com", Some("/")),
+            ("http://example.com?a=/b", Some("/")),
+            ("example.com:443", None),
+            ("", None),
+        ] {
+            assert_eq!(request(target).path(), path, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_shown_without_a_password() {
+        let with = |authority: &str| Request { authority: Some(authority.into()), ..request("/") };
+        assert_eq!(with("example.com:80").host(), Some("example.com:80"));
+        assert_eq!(with("user:p@ss@example.com").host(), Some("example.com"));
+        assert_eq!(request("/").host(), None);
+    }
+
+    #[test]
+    fn grpc_is_a_protocol_on_http_2_only() {
+        let of = |version, kind| Request { version, kind, ..request("/") }.protocol();
+        assert_eq!(of(Version::Http2, Kind::Grpc), Protocol::Grpc);
+        assert_eq!(of(Version::Http2, Kind::GrpcWeb), Protocol::Http2);
+        assert_eq!(of(Version::Http11, Kind::Grpc), Protocol::Http1);
     }
 }

@@ -17,14 +17,18 @@ mod exchange;
 mod http1;
 mod http2;
 mod observation;
+mod parties;
 mod tls;
 mod trace;
+mod wall_clock;
 
 pub use exchange::{
     End, Exchange, Kind, Listener, Lost, MAX_AUTHORITY, MAX_TARGET, Method, Request, Version,
 };
 pub use observation::{DetectedBy, Observation, Protocol};
+pub use parties::Parties;
 pub use trace::TraceContext;
+pub use wall_clock::WallClock;
 
 use std::time::Instant;
 

@@ -16,7 +16,7 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 const LAYERS: [&[&str]; 8] = [
     &["policy", "observe"],
     &["metrics"],
-    &["config", "report"],
+    &["config", "report", "tap"],
     &["connection", "kernel", "admin"],
     &["agent"],
     &["exec"],
