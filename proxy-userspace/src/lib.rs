@@ -1,7 +1,7 @@
 //! sluice: a transparent TCP proxy for Kubernetes nodes.
 //!
 //! Rooms import downwards only: `policy` and `observe` know of no other; `metrics`, then `config`,
-//! `report` and `tap`, of those; `connection`, `kernel` and `admin` of those below and not of each other; `agent`
+//! `report`, `spans` and `tap`, of those; `connection`, `kernel` and `admin` of those below and not of each other; `agent`
 //! wires them together, `exec` drives it for one command, and `cli` is on top. `cargo xtask lint` checks
 //! it.
 
@@ -16,4 +16,5 @@ pub mod metrics;
 pub mod observe;
 pub mod policy;
 pub mod report;
+pub mod spans;
 pub mod tap;

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::error::{Setting, ValueProblem};
 use super::{Config, DEFAULT_ADMIN, ForeignProxy, WorkloadConfig, file};
-use crate::policy::{PortRules, PortSet, SkMsgMode};
+use crate::policy::{OtlpEndpoint, PortRules, PortSet, SkMsgMode};
 
 /// A value that a setting cannot have.
 pub(super) struct Wrong {
@@ -29,6 +29,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         Some(admin) => node.admin(admin)?,
         None => DEFAULT_ADMIN,
     };
+    let otlp_endpoint = file.tracing.otlp_endpoint.map(|written| node.otlp_endpoint(&written)).transpose()?;
     let ports = PortRules {
         opaque: node.ports("opaque-ports", file.opaque_ports)?,
         skip_outbound: node.ports("skip-outbound-ports", file.skip_outbound_ports)?,
@@ -53,7 +54,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         }
         workloads.push(workload);
     }
-    Ok(Config { admin, sk_msg: file.sk_msg, ports, workloads })
+    Ok(Config { admin, sk_msg: file.sk_msg, otlp_endpoint, ports, workloads })
 }
 
 /// Checks one workload on its own.
@@ -98,6 +99,13 @@ impl Owner<'_> {
         written.get_ref().parse().map_err(|_no_facts| {
             let got = written.get_ref().clone();
             self.wrong("admin", written.span().start, ValueProblem::Address { got })
+        })
+    }
+
+    /// The URL of a collector.
+    fn otlp_endpoint(&self, written: &Spanned<String>) -> Result<OtlpEndpoint, Wrong> {
+        written.get_ref().parse().map_err(|error| {
+            self.wrong("tracing.otlp-endpoint", written.span().start, ValueProblem::OtlpEndpoint(error))
         })
     }
 

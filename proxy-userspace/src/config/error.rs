@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use proxy_common::WorkloadName;
 
-use crate::policy::PortSetError;
+use crate::policy::{OtlpEndpointError, PortSetError};
 
 /// Why there is no config.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,9 @@ pub enum ValueProblem {
     /// A list of ports that cannot be read.
     #[error(transparent)]
     Ports(#[from] PortSetError),
+    /// Not the URL of a collector.
+    #[error(transparent)]
+    OtlpEndpoint(#[from] OtlpEndpointError),
     /// A port that there is not.
     #[error("expected a port (1-65535), got {got}")]
     Port {

@@ -40,9 +40,23 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(with = "PortSet")]
     pub(super) skip_inbound_ports: Ports,
+    /// What becomes of requests that carry a trace.
+    #[serde(default)]
+    pub(super) tracing: Tracing,
     /// What is enrolled.
     #[serde(default)]
     pub(super) workload: Vec<Workload>,
+}
+
+/// What becomes of requests that carry a trace.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Tracing {
+    /// The OpenTelemetry collector that spans are sent to, by OTLP over HTTP: http://HOST:PORT; absent, none
+    /// are sent.
+    #[serde(default)]
+    #[schemars(with = "String", regex(pattern = "^http://"), skip_serializing_if = "Option::is_none")]
+    pub(super) otlp_endpoint: Option<Spanned<String>>,
 }
 
 /// One enrolled workload.

@@ -15,7 +15,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Place, Setting, ValueProblem};
-use crate::policy::{PortRules, PortTable, SkMsgMode, WhenProxyDown, compile};
+use crate::policy::{OtlpEndpoint, PortRules, PortTable, SkMsgMode, WhenProxyDown, compile};
 
 /// Where the admin server listens unless it is told: Linkerd's admin port, on loopback.
 pub const DEFAULT_ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4191));
@@ -27,6 +27,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Whether application sends travel by `sk_msg`, for workloads that do not say.
     pub sk_msg: SkMsgMode,
+    /// The collector that the spans of traced requests are sent to, if any.
+    pub otlp_endpoint: Option<OtlpEndpoint>,
     /// The port lists for workloads without their own.
     pub ports: PortRules,
     /// What is enrolled, in the order of the file; no two have the same name or cgroup.

@@ -30,6 +30,7 @@ fn an_empty_file_is_the_defaults_without_workloads() {
     let expected = Config {
         admin: DEFAULT_ADMIN,
         sk_msg: SkMsgMode::Auto,
+        otlp_endpoint: None,
         ports: PortRules::default(),
         workloads: vec![],
     };
@@ -74,6 +75,7 @@ fn every_setting_is_read() {
          opaque-ports = '3306, 1-9'
          skip-outbound-ports = 4567
          skip-inbound-ports = ''
+         tracing = { otlp-endpoint = 'http://collector:4318' }
          [[workload]]
          name = 'shop/web-0'
          cgroup = '/sys/fs/cgroup//shop/'
@@ -89,6 +91,7 @@ fn every_setting_is_read() {
     let expected = Config {
         admin: "[::1]:9999".parse().unwrap(),
         sk_msg: SkMsgMode::Off,
+        otlp_endpoint: Some("http://collector:4318".parse().unwrap()),
         ports: PortRules { opaque: ports("1-9,3306"), skip_outbound: ports("4567"), skip_inbound: ports("") },
         workloads: vec![WorkloadConfig {
             name: "shop/web-0".into(),
@@ -135,6 +138,19 @@ fn an_unknown_key_is_named_with_those_that_are_known() {
     );
     let error = refused(&format!("{WEB}[workload.foreign-proxy]\nhost = 'x'"));
     assert_eq!(error, "sluice.toml:5:1: unknown field `host`, expected `cgroup` or `port`");
+}
+
+#[test]
+fn a_collector_that_cannot_be_sent_to_is_named_with_what_can() {
+    let error = refused("[tracing]\notlp-endpoint = 'https://collector:4318'");
+    assert_eq!(
+        error,
+        "sluice.toml:2:17: tracing.otlp-endpoint: expected http://HOST:PORT, such as \
+         http://127.0.0.1:4318, got 'https://collector:4318'"
+    );
+    let error = refused("[tracing]\nendpoint = ''");
+    assert_eq!(error, "sluice.toml:2:1: unknown field `endpoint`, expected `otlp-endpoint`");
+    assert_eq!(parse("[tracing]").unwrap().otlp_endpoint, None);
 }
 
 #[test]
@@ -269,14 +285,22 @@ fn the_documented_example_is_a_config_and_shows_every_setting() {
     // What the example calls the built-in list and the default address are that.
     assert_eq!(config.ports.opaque, Some(DEFAULT_OPAQUE_PORTS.into_iter().collect()));
     assert_eq!(config.admin, DEFAULT_ADMIN);
+    assert_eq!(config.otlp_endpoint, None);
 
     let text = fs::read_to_string(path).unwrap();
     let schema = Config::schema();
     let keys = |table: &Value| table["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let of_workload = keys(&schema["$defs"]["Workload"]);
     let of_proxy = keys(&schema["$defs"]["ForeignProxy"]);
-    for key in [keys(&schema), of_workload, of_proxy].concat() {
-        let shown = [format!("\n{key} = "), format!("\n[[{key}]]"), format!("\n[workload.{key}]")];
+    let of_tracing = keys(&schema["$defs"]["Tracing"]);
+    for key in [keys(&schema), of_workload, of_proxy, of_tracing].concat() {
+        let shown = [
+            format!("\n{key} = "),
+            format!("\n# {key} = "),
+            format!("\n[{key}]"),
+            format!("\n[[{key}]]"),
+            format!("\n[workload.{key}]"),
+        ];
         assert!(shown.iter().any(|shown| text.contains(shown)), "{key}");
     }
 }

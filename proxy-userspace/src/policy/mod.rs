@@ -5,6 +5,7 @@
 //! [`PortSet`], wherever it comes from. [`compile`] weighs the levels at which lists are written
 //! into one [`PortTable`], and a table turns into map entries and back without loss.
 
+mod endpoint;
 mod modes;
 mod notation;
 mod parse;
@@ -12,6 +13,7 @@ mod ports;
 mod profile;
 mod table;
 
+pub use endpoint::{OtlpEndpoint, OtlpEndpointError};
 pub use modes::{SkMsgMode, UnknownWord, WhenProxyDown};
 pub(crate) use notation::WrittenPorts;
 pub use parse::{PortProblem, PortSetError};

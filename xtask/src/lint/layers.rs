@@ -16,7 +16,7 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 const LAYERS: [&[&str]; 8] = [
     &["policy", "observe"],
     &["metrics"],
-    &["config", "report", "tap"],
+    &["config", "report", "spans", "tap"],
     &["connection", "kernel", "admin"],
     &["agent"],
     &["exec"],
@@ -26,8 +26,15 @@ const LAYERS: [&[&str]; 8] = [
 ];
 
 /// Crates that only one room may import.
-const OWNED_CRATES: [(&str, &[&str]); 3] =
-    [("aya", &["kernel"]), ("aya_log", &["kernel"]), ("clap", &["cli", "main"])];
+const OWNED_CRATES: [(&str, &[&str]); 7] = [
+    ("aya", &["kernel"]),
+    ("aya_log", &["kernel"]),
+    ("clap", &["cli", "main"]),
+    ("opentelemetry", &["spans"]),
+    ("opentelemetry_http", &["spans"]),
+    ("opentelemetry_otlp", &["spans"]),
+    ("opentelemetry_sdk", &["spans"]),
+];
 
 /// An import that goes up or sideways.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -62,6 +62,13 @@ fn crates_belong_to_their_rooms() {
         lines("agent.rs", "use aya::Ebpf;\nfn a(x: ::aya_log::X) {}\n#[derive(clap::Args)]\nstruct X;"),
         [1, 2, 3]
     );
+    assert!(
+        violations("spans/span.rs", "use opentelemetry::Value;\nuse opentelemetry_sdk::Resource;").is_empty()
+    );
+    assert_eq!(
+        lines("tap/event.rs", "use opentelemetry::Value;\nuse opentelemetry_otlp::SpanExporter;"),
+        [1, 2]
+    );
     assert_eq!(lines("agent.rs", "use aya as a;\nuse {std::io, clap::Parser};"), [1, 2]);
 }
 
