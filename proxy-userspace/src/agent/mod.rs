@@ -27,6 +27,8 @@ use crate::{
     kernel::{Cgroup, Control, Dataplane, KernelError, Records},
     metrics::Metrics,
     policy::SkMsgMode,
+    spans::Spans,
+    tap::Hub,
 };
 
 /// The dataplane of this process, and the workloads enrolled in it.
@@ -39,6 +41,8 @@ pub(crate) struct Node {
     records: Arc<Records>,
     metrics: Metrics,
     reports: Option<ReportSink>,
+    tap: Hub,
+    spans: Option<Spans>,
     live: Live,
     sk_msg: SkMsg,
     dataplane: Dataplane,
@@ -56,6 +60,8 @@ pub(crate) struct NodeOptions<'a> {
     pub(crate) log_level: LogLevel,
     /// Where finished connections are reported, if anywhere.
     pub(crate) reports: Option<ReportSink>,
+    /// Where requests that are traced become spans, if anywhere.
+    pub(crate) spans: Option<Spans>,
 }
 
 impl Node {
@@ -81,6 +87,8 @@ impl Node {
             records,
             metrics,
             reports: options.reports,
+            tap: Hub::default(),
+            spans: options.spans,
             live: Live::default(),
             sk_msg,
             dataplane,
@@ -141,6 +149,8 @@ impl Node {
                 surroundings,
                 metrics: self.metrics.clone(),
                 reports: self.reports.clone(),
+                tap: self.tap.clone(),
+                spans: self.spans.clone(),
                 live: self.live.clone(),
             }
         })
@@ -149,6 +159,11 @@ impl Node {
     /// The metrics of this process.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Where taps may listen.
+    pub(crate) fn tap(&self) -> &Hub {
+        &self.tap
     }
 
     /// The shared maps.

@@ -16,7 +16,9 @@ use crate::{
     admin::{AdminError, AdminServer, AdminState},
     config::{Config, ConfigError, WorkloadConfig},
     kernel::{AgentStatus, Cgroup, KernelError, OwnCgroup},
-    policy::SkMsgMode,
+    policy::{OtlpEndpoint, SkMsgMode},
+    spans::{Spans, SpansError},
+    tap::{self, SocketError},
 };
 
 /// How often the config file and the places of the workloads are looked at.
@@ -27,6 +29,8 @@ const CONFIG_POLL: Duration = Duration::from_millis(500);
 pub(crate) struct RunOptions {
     pub(crate) config: PathBuf,
     pub(crate) pin_dir: PathBuf,
+    /// Where taps ask; `None` is the socket that is named after the pins.
+    pub(crate) control_socket: Option<PathBuf>,
     pub(crate) log_level: LogLevel,
 }
 
@@ -39,6 +43,10 @@ pub(crate) enum RunError {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Spans(#[from] SpansError),
     /// A workload of the config cannot be enrolled.
     #[error("workload \"{name}\"")]
     Workload { name: String, source: KernelError },
@@ -58,7 +66,12 @@ pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
         tracing::warn!(%error, "the limit of descriptors stays as it is");
     }
     let own_cgroup = OwnCgroup::enter("sluice-agent")?;
-    let mut agent = Agent::start(&config, &options, own_cgroup.of_proxy(), &admin)?;
+    let (spans, exporting) = config.otlp_endpoint.as_ref().map(Spans::start).transpose()?.unzip();
+    let mut agent = Agent::start(&config, &options, own_cgroup.of_proxy(), &admin, spans)?;
+    // Once the pins are this agent's: a socket that answers is not that of another one with the same pins.
+    let control_socket =
+        options.control_socket.clone().unwrap_or_else(|| tap::default_path(&options.pin_dir));
+    let taps = tap::Server::bind(&control_socket, agent.node.tap().clone())?;
     agent.apply(config)?;
     agent.publish();
     agent.node.dataplane().remove_stale_pins();
@@ -68,13 +81,16 @@ pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
         workloads = agent.config.workloads.len(),
         admin = %admin.local_addr(),
         pins = %options.pin_dir.display(),
+        control_socket = %control_socket.display(),
         sk_msg = %agent.status.sk_msg,
         "ready"
     );
-    let (closing, closed) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(admin.serve(state, async {
-        let _sender_gone = closed.await;
-    }));
+    let (closing, closed) = tokio::sync::watch::channel(());
+    let closing_of = |mut closed: tokio::sync::watch::Receiver<()>| async move {
+        let _sender_gone = closed.changed().await;
+    };
+    let serving = tokio::spawn(admin.serve(state, closing_of(closed.clone())));
+    let tapping = tokio::spawn(taps.serve(closing_of(closed)));
 
     let mut poll = tokio::time::interval(CONFIG_POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -91,9 +107,12 @@ pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
         }
     }
     ready.store(false, Ordering::Relaxed);
-    let _receiver_gone = closing.send(());
-    let _whatever_it_says = serving.await;
+    drop(closing);
+    let _whatever_they_say = tokio::join!(serving, tapping);
     drop(agent);
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
+    }
     Ok(())
 }
 
@@ -107,7 +126,7 @@ struct Agent {
     node: Node,
     status: AgentStatus,
     /// What only a new process can change.
-    fixed: (SocketAddr, SkMsgMode),
+    fixed: (SocketAddr, SkMsgMode, Option<OtlpEndpoint>),
     /// The last good one.
     config: Config,
     /// What was at the paths of its workloads when they were enrolled.
@@ -120,6 +139,7 @@ impl Agent {
         options: &RunOptions,
         own_cgroup: &Cgroup,
         admin: &AdminServer,
+        spans: Option<Spans>,
     ) -> Result<Self, RunError> {
         let node = Node::start(NodeOptions {
             pin_dir: Some(&options.pin_dir),
@@ -127,6 +147,7 @@ impl Agent {
             own_cgroup,
             log_level: options.log_level,
             reports: None,
+            spans,
         })?;
         let status = AgentStatus {
             pid: std::process::id(),
@@ -142,7 +163,7 @@ impl Agent {
         Ok(Self {
             node,
             status,
-            fixed: (config.admin, strongest_sk_msg(config)),
+            fixed: (config.admin, strongest_sk_msg(config), config.otlp_endpoint.clone()),
             // Of which no workload is enrolled yet.
             config: Config { workloads: Vec::new(), ..config.clone() },
             found: Vec::new(),
@@ -222,10 +243,11 @@ impl Agent {
 
     /// The settings of `config` that only a new process can put in force.
     fn restart_for(&self, config: &Config) -> Option<String> {
-        let (admin, sk_msg) = self.fixed;
+        let (admin, sk_msg, otlp_endpoint) = &self.fixed;
         let changed: Vec<_> = [
-            (config.admin != admin, "admin"),
+            (config.admin != *admin, "admin"),
             (strongest_sk_msg(config).strength() > sk_msg.strength(), "sk-msg"),
+            (config.otlp_endpoint != *otlp_endpoint, "tracing"),
         ]
         .into_iter()
         .filter_map(|(changed, setting)| changed.then_some(setting))

@@ -1,13 +1,14 @@
 //! What may be typed.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, num::NonZeroU64, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use proxy_common::{Direction, LogLevel};
 
 use crate::{
     kernel::DEFAULT_PIN_DIR,
-    policy::{PortSet, SkMsgMode},
+    policy::{OtlpEndpoint, PortSet, SkMsgMode},
+    tap::HttpProtocol,
 };
 
 /// A transparent TCP proxy for Kubernetes nodes: no sidecars, no iptables.
@@ -31,6 +32,8 @@ pub(super) enum Command {
     Ports(PortsArgs),
     /// Show what a running agent has enrolled, and how it fares.
     Status(StatusArgs),
+    /// Show the requests of a running agent as they finish.
+    Tap(TapArgs),
     /// Say what would become of a connection, and why.
     Explain(ExplainArgs),
     /// Look whether this machine can run sluice, by trying.
@@ -49,6 +52,7 @@ impl Command {
             Self::Exec(_)
             | Self::Ports(_)
             | Self::Status(_)
+            | Self::Tap(_)
             | Self::Explain(_)
             | Self::Check(_)
             | Self::LogLevel(_)
@@ -72,6 +76,9 @@ pub(super) struct ExecArgs {
     /// Serve /metrics, /ready and /live here while the command runs.
     #[arg(long, value_name = "ADDR")]
     pub(super) admin: Option<SocketAddr>,
+    /// Send spans of requests that carry a sampled trace here, by OTLP over HTTP: http://HOST:PORT.
+    #[arg(long, value_name = "URL")]
+    pub(super) otlp_endpoint: Option<OtlpEndpoint>,
     /// Let the command's sends travel by sk_msg: auto (where the self-test passes), on, off.
     #[arg(long, value_name = "MODE", default_value_t)]
     pub(super) sk_msg: SkMsgMode,
@@ -91,6 +98,8 @@ pub(super) struct RunArgs {
     pub(super) config: PathBuf,
     #[command(flatten)]
     pub(super) pins: PinArgs,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
     /// How much the kernel programs log; `sluice log-level` changes it later.
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
     pub(super) kernel_log: KernelLogLevel,
@@ -140,6 +149,57 @@ pub(super) struct PortsChange {
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) pins: PinArgs,
+}
+
+/// `sluice tap`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct TapArgs {
+    /// Only this workload.
+    #[arg(long, value_name = "NAME")]
+    pub(super) workload: Option<String>,
+    /// Only requests in this protocol.
+    #[arg(long, value_enum)]
+    pub(super) protocol: Option<ProtocolArg>,
+    /// Only requests to this port.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) port: Option<u16>,
+    /// A line for people, or an object of JSON, for each request.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) output: OutputFormat,
+    /// End after so many requests.
+    #[arg(long, value_name = "N")]
+    pub(super) count: Option<NonZeroU64>,
+    #[command(flatten)]
+    pub(super) pins: PinArgs,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
+}
+
+/// Where taps ask the agent.
+#[derive(Debug, ClapArgs)]
+pub(super) struct SocketArgs {
+    /// The unix socket of `sluice tap` [default: /run/sluice/NAME.sock, NAME being that of the pin directory].
+    #[arg(long, value_name = "PATH")]
+    pub(super) control_socket: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ProtocolArg {
+    #[value(name = "http/1")]
+    Http1,
+    #[value(name = "http/2")]
+    Http2,
+    Grpc,
+}
+
+impl From<ProtocolArg> for HttpProtocol {
+    fn from(protocol: ProtocolArg) -> Self {
+        match protocol {
+            ProtocolArg::Http1 => Self::Http1,
+            ProtocolArg::Http2 => Self::Http2,
+            ProtocolArg::Grpc => Self::Grpc,
+        }
+    }
 }
 
 /// `sluice explain`.

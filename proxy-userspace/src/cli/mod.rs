@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod ports;
 mod status;
+mod tap;
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -78,6 +79,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 },
                 report: args.report,
                 admin: args.admin,
+                otlp_endpoint: args.otlp_endpoint,
                 sk_msg: args.sk_msg,
                 log_level: args.kernel_log.into(),
                 command: args.command,
@@ -89,11 +91,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             agent::runtime()?.block_on(agent::run(RunOptions {
                 config: args.config,
                 pin_dir: args.pins.pin_dir,
+                control_socket: args.socket.control_socket,
                 log_level: args.kernel_log.into(),
             }))?;
         }
         Command::Ports(args) => ports::run(args, &mut out)?,
         Command::Status(args) => status::run(&args, &mut out)?,
+        Command::Tap(args) => tap::run(args, &mut out)?,
         Command::Explain(args) => explain::run(&args, &mut out)?,
         Command::Check(args) => return check::run(&args, &mut out),
         Command::LogLevel(LogLevelArgs { level, pins }) => {

@@ -12,10 +12,11 @@ use super::{
     downstream::{Downstream, ReportSink, Surroundings, destination},
     pump::Watch,
     requests::Requests,
+    witnesses::Witnesses,
 };
 use crate::{
     metrics::{CloseReason, ConnectionMetrics},
-    observe::{End, Observer},
+    observe::{End, Observer, Parties},
     report::ConnectionReport,
 };
 
@@ -76,6 +77,7 @@ impl Account {
             cookie: original.cookie,
             reported_bytes: 0,
         });
+        let parties = Parties::new(Direction::Outbound, Arc::clone(&downstream.workload), client, dst);
         let facts = downstream.reports.clone().map(|sink| {
             let workload = Arc::clone(&downstream.workload);
             Box::new(Facts { sink, workload, client, dst, decision })
@@ -83,7 +85,7 @@ impl Account {
         let metrics = downstream.metrics.open(Direction::Outbound, &downstream.workload, dst);
         Self {
             observer,
-            requests: Requests::new(&metrics, facts.is_some()),
+            requests: Requests::new(&metrics, facts.is_some(), Witnesses::new(parties, downstream)),
             metrics: Some(metrics),
             started: Instant::now(),
             sent_bytes: 0,

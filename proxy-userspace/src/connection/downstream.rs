@@ -10,7 +10,7 @@ use std::{
 use proxy_common::OriginalDst;
 
 use super::live::Live;
-use crate::{metrics::Metrics, report::ConnectionReport};
+use crate::{metrics::Metrics, report::ConnectionReport, spans::Spans, tap::Hub};
 
 /// Takes the reports of finished connections. It must not block.
 pub(crate) type ReportSink = Arc<dyn Fn(ConnectionReport) + Send + Sync>;
@@ -40,6 +40,10 @@ pub(crate) struct Downstream {
     pub(crate) metrics: Metrics,
     /// Where finished connections are reported, if anywhere.
     pub(crate) reports: Option<ReportSink>,
+    /// Where requests are told of as they finish, to whoever listens.
+    pub(crate) tap: Hub,
+    /// Where requests that are traced become spans, if anywhere.
+    pub(crate) spans: Option<Spans>,
     /// The open connections.
     pub(crate) live: Live,
 }

@@ -18,6 +18,7 @@ mod pump;
 mod requests;
 mod serve;
 mod socket;
+mod witnesses;
 
 pub(crate) use downstream::{Downstream, ReportSink, Surroundings};
 pub(crate) use live::Live;

@@ -1,5 +1,6 @@
-//! What is made of a connection's requests: they are counted, and where somebody wants to know, reported.
+//! What is made of a connection's requests: they are counted, and where somebody wants to know, told.
 
+use super::witnesses::Witnesses;
 use crate::{
     metrics::{ConnectionMetrics, HttpMetrics},
     observe::{Exchange, Listener, Lost, Request},
@@ -10,14 +11,15 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Requests {
     metrics: HttpMetrics,
+    witnesses: Witnesses,
     /// None where the connection is not reported.
     report: Option<Box<report::Requests>>,
 }
 
 impl Requests {
     /// None yet.
-    pub(super) fn new(metrics: &ConnectionMetrics, is_reported: bool) -> Self {
-        Self { metrics: metrics.http(), report: is_reported.then(Box::default) }
+    pub(super) fn new(metrics: &ConnectionMetrics, is_reported: bool, witnesses: Witnesses) -> Self {
+        Self { metrics: metrics.http(), witnesses, report: is_reported.then(Box::default) }
     }
 
     /// What is reported of them; nothing is gathered from here on.
@@ -27,6 +29,10 @@ impl Requests {
 }
 
 impl Listener for Requests {
+    fn wants_details(&self) -> bool {
+        self.witnesses.want_details()
+    }
+
     fn request(&mut self, request: &Request) {
         self.metrics.request(request);
         if let Some(report) = &mut self.report {
@@ -36,6 +42,7 @@ impl Listener for Requests {
 
     fn exchange(&mut self, exchange: &Exchange<'_>) {
         self.metrics.exchange(exchange);
+        self.witnesses.exchange(exchange);
         if let Some(report) = &mut self.report {
             report.exchange(exchange);
         }

@@ -23,8 +23,9 @@ use crate::{
     connection::ReportSink,
     kernel::{Cgroup, ClosedEvents, KernelError, OwnCgroup, SkippedConnection, SkippedEnding},
     metrics::CloseReason,
-    policy::{PortRules, SkMsgMode, compile},
+    policy::{OtlpEndpoint, PortRules, SkMsgMode, compile},
     report::{ConnectionReport, ReportError, ReportWriter, Requests, Summary},
+    spans::{Spans, SpansError},
 };
 
 /// What a command's connections are enrolled as.
@@ -38,6 +39,7 @@ pub(crate) struct ExecOptions {
     pub(crate) ports: PortRules,
     pub(crate) report: Option<PathBuf>,
     pub(crate) admin: Option<SocketAddr>,
+    pub(crate) otlp_endpoint: Option<OtlpEndpoint>,
     pub(crate) sk_msg: SkMsgMode,
     pub(crate) log_level: LogLevel,
     pub(crate) command: Vec<OsString>,
@@ -54,6 +56,8 @@ pub(crate) enum ExecError {
     Kernel(#[from] KernelError),
     #[error(transparent)]
     Report(#[from] ReportError),
+    #[error(transparent)]
+    Spans(#[from] SpansError),
     #[error("cannot block and watch signals")]
     Signals(#[source] io::Error),
     #[error("cannot raise the limit of descriptors")]
@@ -94,6 +98,7 @@ async fn run(options: ExecOptions) -> Result<Outcome, ExecError> {
     let descriptors = descriptors::raise_limit().map_err(ExecError::Descriptors)?;
     let admin = options.admin.map(AdminServer::bind).transpose()?;
     let reports = Reports::new(options.report.as_deref(), user.as_ref())?;
+    let (spans, exporting) = options.otlp_endpoint.as_ref().map(Spans::start).transpose()?.unzip();
     let own_cgroup = OwnCgroup::enter(CGROUP)?;
     let mut node = Node::start(NodeOptions {
         pin_dir: None,
@@ -101,6 +106,7 @@ async fn run(options: ExecOptions) -> Result<Outcome, ExecError> {
         own_cgroup: own_cgroup.of_proxy(),
         log_level: options.log_level,
         reports: Some(reports.sink()),
+        spans,
     })?;
     let cgroup = own_cgroup.create("command")?;
     node.apply(vec![WorkloadSpec {
@@ -125,6 +131,9 @@ async fn run(options: ExecOptions) -> Result<Outcome, ExecError> {
     let _whatever_it_says = skipped.await;
     let direct = drain::went_direct(&mut node);
     drop(node);
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
+    }
     reports.finish();
     if direct > 0 {
         tracing::warn!(
