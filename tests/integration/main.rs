@@ -26,6 +26,7 @@ mod reasons;
 mod reload;
 mod run;
 mod skip;
+mod tap;
 mod transfer;
 mod workload;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     reasons::register(&mut suite);
     detect::register(&mut suite);
     skip::register(&mut suite);
+    tap::register(&mut suite);
     identity::register(&mut suite);
     exec::register(&mut suite);
     many::register(&mut suite);

@@ -15,6 +15,9 @@ use crate::{http, wait};
 /// Where bpffs is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
 
+/// Where agents have their control sockets, named after their pin directories.
+const CONTROL_SOCKETS: &str = "/run/sluice";
+
 /// A directory for pins, not made yet; removed with what was pinned in it on drop.
 #[derive(Debug)]
 pub struct PinDir {
@@ -55,6 +58,10 @@ impl Default for PinDir {
 
 impl Drop for PinDir {
     fn drop(&mut self) {
+        // What a killed agent left; otherwise it is gone.
+        let mut socket = self.path.file_name().expect("a name").to_owned();
+        socket.push(".sock");
+        std::fs::remove_file(Path::new(CONTROL_SOCKETS).join(socket)).ok();
         match std::fs::remove_dir_all(&self.path) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -181,9 +188,22 @@ impl Agent {
     /// When it does not end.
     #[must_use]
     pub fn ask(&self, arguments: &[&str]) -> Finished {
+        run(self.asking(arguments))
+    }
+
+    /// [`Agent::ask`], for what goes on.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_asking(&self, arguments: &[&str]) -> Process {
+        Process::start(self.asking(arguments))
+    }
+
+    fn asking(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(sluice());
         command.args(arguments).arg("--pin-dir").arg(self.pins.path());
-        run(command)
+        command
     }
 
     /// [`Agent::ask`], for what must succeed; gives its standard output.

@@ -23,6 +23,7 @@ async fn show(args: TapArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let socket = args.socket.control_socket.unwrap_or_else(|| tap::default_path(&args.pins.pin_dir));
     let filter = Filter { workload: args.workload, protocol: args.protocol.map(Into::into), port: args.port };
     let mut client = Client::connect(&socket, filter).await?;
+    say(format_args!("the tap is open at {}", socket.display()));
     let mut shown = 0;
     loop {
         match client.next().await? {

@@ -122,10 +122,12 @@ async fn export(
     loop {
         let mut batch = Vec::new();
         if queue.recv_many(&mut batch, BATCH).await == 0 {
-            return;
+            break;
         }
         send(&exporter, batch, &mut losses).await;
     }
+    losses.warned = None;
+    losses.warn();
 }
 
 async fn send(exporter: &SpanExporter, batch: Vec<SpanData>, losses: &mut Losses) {

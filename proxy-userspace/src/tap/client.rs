@@ -78,7 +78,11 @@ impl Client {
     /// When the agent refuses, or was gone without saying so.
     pub async fn next(&mut self) -> Result<Message<'static>, TapError> {
         self.line.clear();
-        let len = self.stream.read_until(b'\n', &mut self.line).await.map_err(TapError::Read)?;
+        let len = match self.stream.read_until(b'\n', &mut self.line).await {
+            // It had not read everything when it went.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+            read => read.map_err(TapError::Read)?,
+        };
         if len == 0 || !self.line.ends_with(b"\n") {
             return Err(TapError::Gone);
         }
