@@ -4,9 +4,10 @@
 //! and installs nothing, so that the other chores can begin with it every time.
 
 mod apt;
+mod python;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -89,10 +90,15 @@ const TESTS: &[Package] = &[
     program("netcat-openbsd", "nc", "a plain TCP client"),
     program("openssh-client", "ssh", "an SSH client"),
     program("python3", "python3", "clients with sockets of their own kind"),
-    library("python3-venv", "for the SMTP server"),
+    library("python3-venv", "for clients and servers from PyPI"),
     program("golang-go", "go", "clients with sockets of their own kind"),
     program("nodejs", "node", "clients with sockets of their own kind"),
+    program("default-jdk-headless", "javac", "clients with sockets of their own kind"),
+    program("nghttp2-client", "nghttp", "HTTP/2 clients, nghttp and h2load"),
+    program("nghttp2-server", "nghttpd", "an HTTP/2 server"),
     server("nginx-light", "nginx", "nginx"),
+    program("apache2-bin", "apache2", "a server that the tests talk to"),
+    server("haproxy", "haproxy", "haproxy"),
     server("redis-server", "redis-server", "redis-server"),
     server("memcached", "memcached", "memcached"),
     server("openssh-server", "sshd", "ssh"),
@@ -118,14 +124,6 @@ const BPF_LINKER: Crate =
 const CARGO_DENY: Crate =
     Crate { name: "cargo-deny", version: "0.20.2", why: "checks the dependencies; builds for minutes" };
 
-/// An SMTP server, from PyPI into an environment of its own.
-const SMTP_SERVER: &str = "aiosmtpd==1.4.6";
-
-/// Where [`SMTP_SERVER`] is: `bin/python -m aiosmtpd` in here.
-pub(crate) fn smtp_environment() -> PathBuf {
-    workspace::target().join("smtp")
-}
-
 /// What is missing.
 #[derive(Default)]
 struct Plan {
@@ -134,7 +132,7 @@ struct Plan {
     nightly: bool,
     crates: Vec<&'static Crate>,
     components: Vec<&'static str>,
-    smtp_server: bool,
+    python: bool,
 }
 
 /// Installs what is missing, after saying so.
@@ -172,7 +170,7 @@ impl Plan {
         }
         if purpose.tests() {
             wanted.extend(TESTS);
-            plan.smtp_server = !smtp_environment().join("bin/aiosmtpd").exists();
+            plan.python = !python::is_here();
         }
         if purpose.lints() {
             if !works("cargo-deny", &["--version"]) {
@@ -190,8 +188,8 @@ impl Plan {
     }
 
     fn is_empty(&self) -> bool {
-        let Self { packages, nightly, crates, components, smtp_server } = self;
-        packages.is_empty() && !nightly && crates.is_empty() && components.is_empty() && !smtp_server
+        let Self { packages, nightly, crates, components, python } = self;
+        packages.is_empty() && !nightly && crates.is_empty() && components.is_empty() && !python
     }
 
     fn print(&self) {
@@ -208,8 +206,10 @@ impl Plan {
         for Crate { name, version, why } in &self.crates {
             println!("  cargo   {:20} {why}", format!("{name} {version}"));
         }
-        if self.smtp_server {
-            println!("  pip     {SMTP_SERVER:20} a mail server for the tests, under {}", shown_target());
+        if self.python {
+            for python::Requirement { pin, why } in python::REQUIREMENTS {
+                println!("  pip     {pin:20} {why}, under {}", shown_environment());
+            }
         }
     }
 
@@ -229,13 +229,8 @@ impl Plan {
         for program in &self.crates {
             progress.run(&mut program.install())?;
         }
-        if self.smtp_server {
-            let environment = smtp_environment();
-            let venv = ["-m".as_ref(), "venv".as_ref(), environment.as_os_str()];
-            progress.run(&mut command::command("python3", venv))?;
-            let pip = environment.join("bin/pip");
-            let install = ["install", "--quiet", "--disable-pip-version-check", SMTP_SERVER];
-            progress.run(&mut command::command(&pip.to_string_lossy(), install))?;
+        if self.python {
+            python::install(progress)?;
         }
         Ok(())
     }
@@ -286,7 +281,7 @@ pub(crate) fn is_root() -> Result<bool> {
     Ok(Path::new("/proc/self").metadata().context("cannot read /proc/self")?.uid() == 0)
 }
 
-fn shown_target() -> String {
-    let path = smtp_environment();
+fn shown_environment() -> String {
+    let path = python::environment();
     path.strip_prefix(workspace::root()).unwrap_or(&path).display().to_string()
 }
