@@ -20,6 +20,8 @@
 
 pub mod agent;
 pub mod cgroup;
+pub mod corpus;
+pub mod dialogue;
 pub mod exec;
 pub mod http;
 pub mod kernel;

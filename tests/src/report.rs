@@ -1,5 +1,7 @@
 //! The report of `sluice exec`: one JSON object per finished connection.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 /// One finished connection.
@@ -47,6 +49,27 @@ impl Connection {
         })
     }
 
+    /// A field that holds numbers by name, such as the responses by status; empty for null.
+    ///
+    /// # Panics
+    /// When the field is missing, or something else.
+    #[must_use]
+    pub fn counts(&self, field: &str) -> BTreeMap<String, u64> {
+        match self.field(field) {
+            Value::Null => BTreeMap::new(),
+            Value::Object(counts) => counts
+                .iter()
+                .map(|(name, count)| {
+                    let count = count.as_u64().unwrap_or_else(|| {
+                        panic!("report field '{field}': expected numbers, got {count} in {}", self.0)
+                    });
+                    (name.clone(), count)
+                })
+                .collect(),
+            other => panic!("report field '{field}': expected an object, got {other} in {}", self.0),
+        }
+    }
+
     /// A field that holds a time in milliseconds, which may have a fraction.
     ///
     /// # Panics
@@ -71,7 +94,12 @@ impl Connection {
         (self.number("bytes_sent"), self.number("bytes_received"))
     }
 
-    fn field(&self, field: &str) -> &Value {
+    /// A field.
+    ///
+    /// # Panics
+    /// When it is missing.
+    #[must_use]
+    pub fn field(&self, field: &str) -> &Value {
         self.0.get(field).unwrap_or_else(|| panic!("no field '{field}' in {}", self.0))
     }
 }

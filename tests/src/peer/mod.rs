@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! integration peer [--cgroup DIR] [--netns FILE] client STEP…
+//!                                                puppet ADDR
 //!                                                exec COMMAND…
 //!                                                original-dst ADDR
 //! ```
 
 mod link;
+mod puppet;
 pub mod steps;
 
 use std::ffi::OsString;
@@ -69,6 +71,10 @@ fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
             "client" => {
                 let steps: Vec<String> = arguments.map(|step| step.to_string_lossy().into_owned()).collect();
                 return steps::run(&steps);
+            }
+            "puppet" => {
+                let addr = arguments.next().context("no address")?;
+                return puppet::run(addr.to_str().context("not UTF-8")?.parse()?);
             }
             "exec" => {
                 let program = arguments.next().context("no command")?;

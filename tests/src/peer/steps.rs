@@ -310,7 +310,11 @@ fn unescape(text: &str) -> Vec<u8> {
     text.replace("\\r", "\r").replace("\\n", "\n").replace("\\\\", "\\").into_bytes()
 }
 
-fn unhex(text: &str) -> anyhow::Result<Vec<u8>> {
+/// The bytes that [`hex`] wrote.
+///
+/// # Errors
+/// When it is not hexadecimal.
+pub fn unhex(text: &str) -> anyhow::Result<Vec<u8>> {
     let pair = |at: usize| Ok(u8::from_str_radix(text.get(at..at + 2).context("an odd length")?, 16)?);
     (0..text.len()).step_by(2).map(pair).collect()
 }
