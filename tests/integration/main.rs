@@ -17,6 +17,9 @@ mod detect;
 mod down;
 mod exec;
 mod foreign;
+mod http_identity;
+mod http_lost;
+mod http_peers;
 mod identity;
 mod many;
 mod metrics;
@@ -28,6 +31,7 @@ mod run;
 mod skip;
 mod tap;
 mod transfer;
+mod transparency;
 mod workload;
 
 use std::process::ExitCode;
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut suite = Suite::default();
     transfer::register(&mut suite);
+    transparency::register(&mut suite);
     close::register(&mut suite);
     reasons::register(&mut suite);
     detect::register(&mut suite);
@@ -60,6 +65,9 @@ fn main() -> ExitCode {
     check::register(&mut suite);
     capacity::register(&mut suite);
     foreign::register(&mut suite);
+    http_identity::register(&mut suite);
+    http_lost::register(&mut suite);
+    http_peers::register(&mut suite);
 
     if !arguments.list {
         if !nix::unistd::geteuid().is_root() {

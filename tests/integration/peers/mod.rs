@@ -32,14 +32,14 @@ pub(crate) fn register(suite: &mut Suite) {
 }
 
 /// A server program on a port of 127.0.0.1.
-struct Daemon {
-    addr: SocketAddr,
+pub(crate) struct Daemon {
+    pub(crate) addr: SocketAddr,
     _process: Process,
 }
 
 impl Daemon {
     /// Starts it, and waits until it accepts.
-    fn start(port: u16, command: Command) -> Self {
+    pub(crate) fn start(port: u16, command: Command) -> Self {
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
         let mut process = Process::start(command);
         wait::within(Duration::from_secs(30), "a server to accept", || {
@@ -55,12 +55,12 @@ impl Daemon {
 }
 
 /// A free port, for servers that must be told one.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     http::free_port()
 }
 
 /// Where a program is; servers are not on every user's path.
-fn program(name: &str) -> String {
+pub(crate) fn program(name: &str) -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
@@ -73,7 +73,7 @@ fn program(name: &str) -> String {
 }
 
 /// Runs a preparation that must succeed; gives what it said.
-fn prepared(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn prepared(program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments);
     let finished = run(command);
