@@ -19,6 +19,7 @@ mod exec;
 mod foreign;
 mod http_identity;
 mod http_lost;
+mod http_metrics;
 mod http_peers;
 mod identity;
 mod many;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
     foreign::register(&mut suite);
     http_identity::register(&mut suite);
     http_lost::register(&mut suite);
+    http_metrics::register(&mut suite);
     http_peers::register(&mut suite);
 
     if !arguments.list {
