@@ -92,13 +92,14 @@ const fn short() -> [(u8, u8); 1 << SHORT] {
     let mut length = 1;
     while length <= SHORT {
         let level = CODE.levels[length];
+        let [.., bits] = length.to_be_bytes();
         let mut within = 0;
         while within < level.count {
             let first = ((level.first + within) as usize) << (SHORT - length);
             let mut at = first;
             while at < first + (1 << (SHORT - length)) {
                 let [_, symbol] = CODE.symbols[(level.start + within) as usize].to_be_bytes();
-                table[at] = (symbol, length as u8);
+                table[at] = (symbol, bits);
                 at += 1;
             }
             within += 1;
@@ -138,15 +139,15 @@ pub(super) fn decode(coded: &[u8], mut byte: impl FnMut(u8)) -> Result<(), Malfo
 
 /// The symbol at the start of `bits`, and the bits in its code.
 fn next_symbol(bits: u64) -> Result<(u16, usize), Malformed> {
-    if let Some(&(symbol, length @ 1..)) = SHORT_CODES.get((bits >> (64 - SHORT)) as usize) {
+    // The longest code has fewer.
+    let bits = u32::try_from(bits >> 32).ok().ok_or(Malformed)?;
+    if let Some(&(symbol, length @ 1..)) = SHORT_CODES.get((bits >> (32 - SHORT)) as usize) {
         return Ok((u16::from(symbol), usize::from(length)));
     }
     for (length, level) in CODE.levels.iter().enumerate().skip(SHORT + 1) {
-        let code = bits >> (64 - length);
-        if let Some(within) = code.checked_sub(u64::from(level.first))
-            && within < u64::from(level.count)
-        {
-            let symbol = CODE.symbols.get(level.start as usize + within as usize).ok_or(Malformed)?;
+        let code = bits >> (32 - length);
+        if let Some(within) = code.checked_sub(level.first).filter(|&within| within < level.count) {
+            let symbol = CODE.symbols.get((level.start + within) as usize).ok_or(Malformed)?;
             return Ok((*symbol, length));
         }
     }

@@ -9,7 +9,7 @@ pub(super) const MAX_OPEN: usize = 256;
 
 /// The streams that are open, by their number.
 ///
-/// Holds 48 KiB at most, where [`MAX_OPEN`] are or were open.
+/// Holds 56 KiB at most, where [`MAX_OPEN`] are or were open.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     /// In the order of their numbers, which is that of their opening.

@@ -7,6 +7,9 @@ use super::*;
 /// The fields of interest that a block has, as text.
 type Fields = Vec<(Name, String)>;
 
+/// A block in hexadecimal, what it says, and the size of the table after it.
+type Example<'a> = (&'a str, &'a [(Name, &'a str)], usize);
+
 /// A block in hexadecimal, spaces aside.
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<_> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
@@ -37,7 +40,7 @@ fn insert(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// Reads these blocks in turn, and compares what they say and the size of the table after each.
-fn assert_reads(mut decoder: Decoder, blocks: &[(&str, &[(Name, &str)], usize)]) {
+fn assert_reads(mut decoder: Decoder, blocks: &[Example<'_>]) {
     for &(hex, expected, size) in blocks {
         assert_eq!(read(&mut decoder, &bytes(hex)), Ok(fields(expected)), "{hex}");
         assert_eq!(decoder.table.size(), size, "{hex}");

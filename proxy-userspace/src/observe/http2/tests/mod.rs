@@ -33,7 +33,7 @@ const OPENING: &[u8] =
 const SERVER_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// What a follower may hold: two cut blocks, two tables, the streams, and the strings that they share.
-const MAX_HELD: usize = 2 * MAX_BLOCK + 2 * 96 * 1024 + 48 * 1024 + 2 * 8 * 300;
+const MAX_HELD: usize = 2 * MAX_BLOCK + 2 * 96 * 1024 + 56 * 1024 + 2 * 8 * 300;
 
 /// Who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
