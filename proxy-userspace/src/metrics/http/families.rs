@@ -25,6 +25,8 @@ pub const MAX_AUTHORITIES: usize = 1_000;
 pub const MAX_RESPONSES: usize = 5_000;
 /// Combinations of authority and status that have a latency histogram of their own, per direction.
 pub const MAX_LATENCIES: usize = 500;
+/// Workloads that have a latency histogram for what exceeds that, per direction.
+pub const MAX_WORKLOAD_LATENCIES: usize = 250;
 
 /// Upper bounds of Linkerd's buckets for the time from a request's start to the response's end, seconds
 /// (linkerd2-proxy, linkerd/app/outbound/src/http/logical/policy/route/metrics.rs).
@@ -60,6 +62,7 @@ pub(super) struct DirectionFamilies {
     pub(super) authorities_left: Budget,
     pub(super) responses_left: Budget,
     pub(super) latencies_left: Budget,
+    pub(super) workload_latencies_left: Budget,
 }
 
 #[derive(Debug)]
@@ -155,6 +158,7 @@ impl DirectionFamilies {
             authorities_left: Budget::new(MAX_AUTHORITIES),
             responses_left: Budget::new(MAX_RESPONSES),
             latencies_left: Budget::new(MAX_LATENCIES),
+            workload_latencies_left: Budget::new(MAX_WORKLOAD_LATENCIES),
         }
     }
 

@@ -8,7 +8,8 @@
 //! paths are no label. Per direction, [`MAX_AUTHORITIES`] pairs of target and authority keep the authority's
 //! name, and at most [`MAX_AUTHORITIES_OF_TARGET`] for one target; [`MAX_RESPONSES`] combinations of status,
 //! gRPC status and error keep their labels, at most [`MAX_RESPONSES_OF_AUTHORITY`] for one authority;
-//! [`MAX_LATENCIES`] of them keep a latency histogram of their own. What comes later is counted as `overflow`.
+//! [`MAX_LATENCIES`] of them keep a latency histogram of their own, and the rest shares one for its workload,
+//! for [`MAX_WORKLOAD_LATENCIES`] workloads. What comes later is counted as `overflow`.
 //!
 //! # Cost
 //! A connection keeps the series that it used last. A request that is like one before it on its connection
@@ -25,6 +26,6 @@ mod tests;
 
 pub use connection::HttpMetrics;
 pub(super) use families::HttpFamilies;
-pub use families::{MAX_AUTHORITIES, MAX_LATENCIES, MAX_RESPONSES};
+pub use families::{MAX_AUTHORITIES, MAX_LATENCIES, MAX_RESPONSES, MAX_WORKLOAD_LATENCIES};
 pub(super) use series::TargetAuthorities;
 pub use series::{MAX_AUTHORITIES_OF_TARGET, MAX_RESPONSES_OF_AUTHORITY};

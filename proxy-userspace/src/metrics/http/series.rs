@@ -14,7 +14,7 @@ use super::{
     },
     authority,
     class::Outcome,
-    families::HttpFamilies,
+    families::{Budget, HttpFamilies},
     labels::{AuthorityLabels, GrpcStatusLabels, HttpStatusLabels, LatencyLabels, ResponseLabels},
 };
 
@@ -141,21 +141,32 @@ impl ResponseSeries {
     }
 }
 
-/// The histogram with these labels, if it is there or may be, or else the one for all of the workload's others.
+/// The histogram with these labels, if it is there or may be; or else the one for all of the workload's others,
+/// under the same condition; or else the one for all others.
 fn latency_of(
     families: &HttpFamilies,
     target: &TargetSeries,
     labels: LatencyLabels,
     keeps_labels: bool,
 ) -> Histogram {
-    if let Some(found) = families.latency_ms.get(&labels).map(|found| found.clone()) {
-        return found;
-    }
-    if keeps_labels && families.of(target.direction).latencies_left.take() {
-        return families.latency_ms.get_or_create_owned(&labels);
-    }
+    let by_direction = families.of(target.direction);
     let overflow = Arc::<str>::from(OVERFLOW);
-    let (workload, target_labels) = (&target.workload, Target::overflow());
-    let authority = AuthorityLabels::new(target.direction, workload, &target_labels, Arc::clone(&overflow));
-    families.latency_ms.get_or_create_owned(&LatencyLabels { authority, status_code: overflow })
+    let of_others = |workload| LatencyLabels {
+        authority: AuthorityLabels::new(
+            target.direction,
+            workload,
+            &Target::overflow(),
+            Arc::clone(&overflow),
+        ),
+        status_code: Arc::clone(&overflow),
+    };
+    let find_or_create = |labels: &LatencyLabels, budget: &Budget| {
+        let found = families.latency_ms.get(labels).map(|found| found.clone());
+        found.or_else(|| budget.take().then(|| families.latency_ms.get_or_create_owned(labels)))
+    };
+    keeps_labels
+        .then(|| find_or_create(&labels, &by_direction.latencies_left))
+        .flatten()
+        .or_else(|| find_or_create(&of_others(&target.workload), &by_direction.workload_latencies_left))
+        .unwrap_or_else(|| families.latency_ms.get_or_create_owned(&of_others(&overflow)))
 }

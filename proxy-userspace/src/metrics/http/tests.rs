@@ -246,6 +246,23 @@ fn latency_histograms_are_bounded_and_nothing_is_left_out_of_them() {
 }
 
 #[test]
+fn what_exceeds_the_histograms_has_one_for_its_workload_up_to_a_bound() {
+    let metrics = metrics();
+    let request = request("web");
+    for index in 0..MAX_LATENCIES + MAX_WORKLOAD_LATENCIES + 9 {
+        let workload = format!("pod-{index}").into();
+        let connection = metrics.open(Outbound, &workload, "10.1.2.3:80".parse().unwrap());
+        connection.http().exchange(&exchange(&request, 200));
+    }
+    let counts = series(&metrics, "response_latency_ms_count");
+    assert_eq!(counts.len(), MAX_LATENCIES + MAX_WORKLOAD_LATENCIES + 1);
+    let others = [r#"workload="overflow""#, r#"authority="overflow""#];
+    assert_eq!(value(&metrics, "response_latency_ms_count", &others), Some(9.0));
+    let last = [r#"workload="pod-749""#, r#"target_addr="overflow""#];
+    assert_eq!(value(&metrics, "response_latency_ms_count", &last), Some(1.0));
+}
+
+#[test]
 fn a_connection_that_asks_many_counts_as_right_as_one_that_asks_one() {
     let metrics = metrics();
     let mut http = http(&metrics, Outbound, "10.1.2.3:80");
