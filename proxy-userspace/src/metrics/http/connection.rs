@@ -20,7 +20,7 @@ const OUTCOMES_KEPT: usize = 8;
 
 /// What the requests of one connection are counted into.
 ///
-/// A connection without requests holds two pointers; one with requests at most 3 KiB.
+/// A connection without requests holds two pointers; one with requests at most 5 KiB, authorities included.
 pub struct HttpMetrics {
     families: Arc<Families>,
     target: Arc<TargetSeries>,
