@@ -117,7 +117,7 @@ impl Server {
         server
     }
 
-    /// `programs/serve.py`: `http.server`, `aiohttp` or `hypercorn`.
+    /// `programs/serve.py`: `http.server`, `aiohttp`, `hypercorn` or `h2`.
     pub(super) fn python(mode: &str) -> Self {
         Self::script(&clients::python(), "serve.py", include_str!("programs/serve.py"), mode)
     }

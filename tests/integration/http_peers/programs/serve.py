@@ -128,4 +128,52 @@ def with_hypercorn():
     asyncio.run(hypercorn.asyncio.serve(app, config))
 
 
-{"http.server": with_http_server, "aiohttp": with_aiohttp, "hypercorn": with_hypercorn}[server]()
+def with_h2():
+    """Grants every upgrade to HTTP/2, also to a request that says it has a body of length zero."""
+    import h2.connection
+    import h2.config
+    import h2.events
+
+    async def answer(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin1")
+        line, *lines = head.split("\r\n")
+        method, path, _ = line.split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        connection.initiate_upgrade_connection(headers["http2-settings"].encode())
+
+        def respond(stream, method, path):
+            status = STATUS.get(path, 404)
+            bodiless = method == "HEAD" or status in (204, 304)
+            logged(method, status)
+            connection.send_headers(stream, [(":status", str(status))], end_stream=bodiless)
+            if not bodiless:
+                connection.send_data(stream, BODY, end_stream=True)
+
+        respond(1, method, path)
+        writer.write(connection.data_to_send())
+        asked = {}
+        while data := await reader.read(65536):
+            for event in connection.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    fields = {name.decode(): value.decode() for name, value in event.headers}
+                    asked[event.stream_id] = (fields[":method"], fields[":path"])
+                elif isinstance(event, h2.events.StreamEnded):
+                    respond(event.stream_id, *asked[event.stream_id])
+            writer.write(connection.data_to_send())
+        writer.close()
+
+    async def serve():
+        async with await asyncio.start_server(answer, "127.0.0.1", port) as listening:
+            await listening.serve_forever()
+
+    asyncio.run(serve())
+
+
+{
+    "http.server": with_http_server,
+    "aiohttp": with_aiohttp,
+    "hypercorn": with_hypercorn,
+    "h2": with_h2,
+}[server]()
