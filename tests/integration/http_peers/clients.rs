@@ -20,16 +20,6 @@ enum How {
     Program(Vec<String>),
 }
 
-/// Where a program is.
-pub(super) fn program_of(name: &str) -> String {
-    program(name)
-}
-
-/// Where curl is.
-pub(super) fn program_of_curl() -> String {
-    program("curl")
-}
-
 /// curl, speaking the HTTP that the flag says.
 pub(super) fn curl(version: &'static str) -> Client {
     let directory = TempDir::new();

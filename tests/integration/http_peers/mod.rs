@@ -18,6 +18,7 @@ use sluice_tests::{tests, wait};
 
 use self::clients::{Client, curl};
 use self::servers::Server;
+use crate::peers::program;
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("http_peers");
@@ -223,7 +224,7 @@ fn curl_and_haproxy_over_http2(env: &Env) {
 fn curl_follows_redirects_of_node(env: &Env) {
     let server = Server::node("http");
     let url = format!("http://{}/moved", server.addr());
-    let command = [&*clients::program_of_curl(), "-sS", "-L", "-w", "status %{http_code}\\n", &url, &url];
+    let command = [&*program("curl"), "-sS", "-L", "-w", "status %{http_code}\\n", &url, &url];
     let outcome = env.exec(&command).run().success();
     assert_eq!(outcome.lines("status"), ["200", "200"]);
     let statuses = count(["302", "200", "302", "200"].map(str::to_owned).into_iter());
@@ -238,7 +239,7 @@ fn curl_and_hypercorn_over_http2(env: &Env) {
 /// nghttp asks for a path `times` times over one connection, and tells of each response.
 fn nghttp(env: &Env, server: &Server, flags: &[&str], times: usize, upgraded: Option<&str>) {
     let url = format!("http://{}/ok", server.addr());
-    let nghttp = clients::program_of("nghttp");
+    let nghttp = program("nghttp");
     let number = times.to_string();
     let command = [&[&*nghttp, "-nv", "-m", &*number], flags, &[&*url]].concat();
     let outcome = env.exec(&command).run().success();
@@ -261,7 +262,7 @@ fn nghttp_and_apache_upgrade_to_http2(env: &Env) {
 /// h2load counts the responses itself.
 fn h2load(env: &Env, server: &Server, flags: &[&str], count_of: u64, protocol: &str) {
     let url = format!("http://{}/ok", server.addr());
-    let h2load = clients::program_of("h2load");
+    let h2load = program("h2load");
     let number = count_of.to_string();
     let command = [&[&*h2load, "-n", &*number], flags, &[&*url]].concat();
     let outcome = env.exec(&command).run().success();

@@ -12,7 +12,7 @@ use sluice_tests::tests;
 use super::clients;
 use super::servers::Server;
 use super::{count, logged};
-use crate::peers::{Daemon, free_port};
+use crate::peers::{Daemon, free_port, program};
 
 pub(super) fn register(group: &mut Group<'_>) {
     group.peers(tests![
@@ -91,7 +91,7 @@ fn proxy(origin: String) -> impl Fn(&mut Session) {
 }
 
 fn curl(env: &Env, flags: &[&str], proxy: &Raw, urls: &[&str]) -> sluice_tests::exec::Outcome {
-    let curl = clients::program_of_curl();
+    let curl = program("curl");
     let proxy = proxy.addr().to_string();
     let told = ["-o", "/dev/null", "-w", "status %{http_code} %{http_connect}\\n"];
     let mut words = vec![&*curl, "-sS", "--noproxy", "", "-x", &*proxy];
