@@ -186,6 +186,7 @@ impl Group<'_> {
 }
 
 /// Runs a test, a second time if it fails and `SLUICE_TEST_TRIES` allows it.
+#[expect(clippy::print_stdout, reason = "libtest's own lines, which these stand among, go there")]
 fn run(name: &str, test: TestFn, env: Env) {
     if !std::env::var("SLUICE_TEST_TRIES").is_ok_and(|tries| tries == "2") {
         return test(&env);
