@@ -10,7 +10,7 @@ use proxy_common::{Decision, Direction, OriginalDst, PortRule};
 
 use super::{
     downstream::{Downstream, ReportSink, Surroundings, destination},
-    pump::Watch,
+    pump::{Side, Watch},
     requests::Requests,
     witnesses::Witnesses,
 };
@@ -111,6 +111,33 @@ impl Account {
         }
     }
 
+    fn client_sent(&mut self, len: u64) {
+        self.sent_bytes += len;
+        if let Some(metrics) = &self.metrics {
+            metrics.client_read(len);
+        }
+        if matches!(self.first_byte, FirstByte::Waiting) {
+            self.first_byte = FirstByte::ClientSpoke(Instant::now());
+        }
+        if let Some(lane) = &mut self.lane
+            && self.sent_bytes - lane.reported_bytes >= CONSUMED_STEP
+        {
+            lane.reported_bytes = self.sent_bytes;
+            lane.surroundings.consumed(lane.cookie, self.sent_bytes);
+        }
+    }
+
+    fn server_sent(&mut self, len: u64) {
+        if let Some(metrics) = &self.metrics {
+            metrics.server_read(len);
+        }
+        match self.first_byte {
+            FirstByte::Waiting => self.first_byte = FirstByte::None,
+            FirstByte::ClientSpoke(at) => self.first_byte = FirstByte::Known(at.elapsed()),
+            FirstByte::Known(_) | FirstByte::None => {}
+        }
+    }
+
     /// Closes the account.
     pub(super) fn close(mut self, reason: CloseReason) {
         self.settle(reason);
@@ -169,55 +196,45 @@ const fn end_of_requests(reason: CloseReason) -> End {
 }
 
 impl Watch for Account {
-    fn client_sent(&mut self, bytes: &[u8]) {
-        self.sent_bytes += bytes.len() as u64;
-        if let Some(metrics) = &self.metrics {
-            metrics.client_read(bytes.len() as u64);
+    fn looks(&self) -> bool {
+        self.observer.wants_bytes()
+    }
+
+    fn sent(&mut self, by: Side, bytes: &[u8]) {
+        self.sent_unseen(by, bytes.len());
+        if !self.looks() {
+            return;
         }
-        if matches!(self.first_byte, FirstByte::Waiting) {
-            self.first_byte = FirstByte::ClientSpoke(Instant::now());
+        let now = Instant::now();
+        match by {
+            Side::Client => self.observer.client_bytes(bytes, now, &mut self.requests),
+            Side::Server => self.observer.server_bytes(bytes, now, &mut self.requests),
         }
-        if let Some(lane) = &mut self.lane
-            && self.sent_bytes - lane.reported_bytes >= CONSUMED_STEP
-        {
-            lane.reported_bytes = self.sent_bytes;
-            lane.surroundings.consumed(lane.cookie, self.sent_bytes);
-        }
-        if self.observer.wants_bytes() {
-            self.observer.client_bytes(bytes, Instant::now(), &mut self.requests);
-            self.tell_if_known();
+        self.tell_if_known();
+    }
+
+    fn sent_unseen(&mut self, by: Side, len: usize) {
+        match by {
+            Side::Client => self.client_sent(len as u64),
+            Side::Server => self.server_sent(len as u64),
         }
     }
 
-    fn server_sent(&mut self, bytes: &[u8]) {
-        if let Some(metrics) = &self.metrics {
-            metrics.server_read(bytes.len() as u64);
-        }
-        match self.first_byte {
-            FirstByte::Waiting => self.first_byte = FirstByte::None,
-            FirstByte::ClientSpoke(at) => self.first_byte = FirstByte::Known(at.elapsed()),
-            FirstByte::Known(_) | FirstByte::None => {}
-        }
-        if self.observer.wants_bytes() {
-            self.observer.server_bytes(bytes, Instant::now(), &mut self.requests);
-            self.tell_if_known();
+    fn took(&mut self, by: Side, len: usize) {
+        let len = len as u64;
+        let Some(metrics) = &self.metrics else { return };
+        match by {
+            Side::Client => {
+                self.received_bytes += len;
+                metrics.client_written(len);
+            }
+            Side::Server => metrics.server_written(len),
         }
     }
 
-    fn server_finished(&mut self) {
-        self.observer.server_finished(Instant::now(), &mut self.requests);
-    }
-
-    fn server_took(&mut self, len: usize) {
-        if let Some(metrics) = &self.metrics {
-            metrics.server_written(len as u64);
-        }
-    }
-
-    fn client_took(&mut self, len: usize) {
-        self.received_bytes += len as u64;
-        if let Some(metrics) = &self.metrics {
-            metrics.client_written(len as u64);
+    fn finished(&mut self, by: Side) {
+        if by == Side::Server {
+            self.observer.server_finished(Instant::now(), &mut self.requests);
         }
     }
 }

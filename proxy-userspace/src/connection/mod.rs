@@ -14,6 +14,7 @@ mod account;
 mod buffer;
 mod downstream;
 mod live;
+mod pipe;
 mod pump;
 mod requests;
 mod serve;

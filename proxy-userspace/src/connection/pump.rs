@@ -2,8 +2,9 @@
 //!
 //! One task moves both directions of a connection. It waits for a socket to have bytes, takes a
 //! buffer, reads, shows the bytes to the watcher, writes, and gives the buffer back; it waits for
-//! room only while the other side has none. What happens to one side is passed on to the other as
-//! what it is: FIN as FIN, RST as RST.
+//! room only while the other side has none. Many bytes that the watcher does not look at pass through
+//! a pipe instead, uncopied. What happens to one side is passed on to the other as what it is: FIN as
+//! FIN, RST as RST.
 //!
 //! ```text
 //!   one lane:  read ──► pending ──► written ─┐     ends Finished:   FIN came, and was passed on
@@ -17,20 +18,20 @@ use std::{future::poll_fn, io, task::Poll};
 
 use tokio::net::TcpStream;
 
-use lane::{Ended, Lane, Passing};
+use lane::{Ended, Lane};
 
 /// Watches the bytes of a connection as they pass.
 pub(super) trait Watch {
-    /// Bytes read from the client, before they are written to the server.
-    fn client_sent(&mut self, bytes: &[u8]);
-    /// Bytes read from the server, before they are written to the client.
-    fn server_sent(&mut self, bytes: &[u8]);
-    /// Bytes written to the server.
-    fn server_took(&mut self, len: usize);
-    /// Bytes written to the client.
-    fn client_took(&mut self, len: usize);
-    /// The server has finished, and the client was told.
-    fn server_finished(&mut self);
+    /// Whether it looks at bytes; otherwise it may be told their number alone.
+    fn looks(&self) -> bool;
+    /// Bytes were read from this side; they are not written to the other yet.
+    fn sent(&mut self, by: Side, bytes: &[u8]);
+    /// As many bytes were taken from this side, unseen.
+    fn sent_unseen(&mut self, by: Side, len: usize);
+    /// As many bytes were written to this side.
+    fn took(&mut self, by: Side, len: usize);
+    /// This side has finished, and the other was told.
+    fn finished(&mut self, by: Side);
 }
 
 /// Which end of a connection.
@@ -38,6 +39,16 @@ pub(super) trait Watch {
 pub(super) enum Side {
     Client,
     Server,
+}
+
+impl Side {
+    /// The side across.
+    const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
 }
 
 /// How a pumped connection ended.
@@ -49,23 +60,21 @@ pub(super) enum Ending {
     Broken { by: Side, error: io::Error },
 }
 
-/// Moves bytes between the client and the server until the connection has ended.
-pub(super) async fn pump(client: &TcpStream, server: &TcpStream, watch: &mut impl Watch) -> Ending {
-    let mut up = Lane::default();
-    let mut down = Lane::default();
+/// Moves bytes between the client and the server until the connection has ended. `may_splice` is false
+/// where one of the sockets must be read by read(2).
+pub(super) async fn pump(
+    client: &TcpStream,
+    server: &TcpStream,
+    may_splice: bool,
+    watch: &mut impl Watch,
+) -> Ending {
+    let mut up = Lane::new(Side::Client, may_splice);
+    let mut down = Lane::new(Side::Server, may_splice);
     poll_fn(|context| {
         loop {
-            let up_state = up.poll(context, client, server, &mut |passing| match passing {
-                Passing::Read(bytes) => watch.client_sent(bytes),
-                Passing::Written(len) => watch.server_took(len),
-                Passing::Finished => {}
-            });
+            let up_state = up.poll(context, client, server, watch);
             down.source_is_gone |= up.ended == Some(Ended::SinkGone);
-            let down_state = down.poll(context, server, client, &mut |passing| match passing {
-                Passing::Read(bytes) => watch.server_sent(bytes),
-                Passing::Written(len) => watch.client_took(len),
-                Passing::Finished => watch.server_finished(),
-            });
+            let down_state = down.poll(context, server, client, watch);
             if down.ended == Some(Ended::SinkGone) && up_state.is_pending() && !up.source_is_gone {
                 up.source_is_gone = true;
                 continue;

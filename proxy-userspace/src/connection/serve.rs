@@ -148,7 +148,9 @@ async fn relay(
     downstream: &Downstream,
     account: &mut Account,
 ) -> CloseReason {
-    match pump::pump(&client, &server, account).await {
+    // splice(2) does not see what `sk_msg` brought.
+    let may_splice = !downstream.surroundings.sk_msg();
+    match pump::pump(&client, &server, may_splice, account).await {
         Ending::Finished => {
             socket::finish(&client);
             socket::finish(&server);

@@ -7,20 +7,17 @@ use std::{
 
 use tokio::{io::Interest, net::TcpStream};
 
-use super::super::{
-    buffer::{Buffer, Size},
-    socket,
+use super::{
+    super::{
+        buffer::{Buffer, Size},
+        pipe::Pipe,
+        socket,
+    },
+    Side, Watch,
 };
 
 /// Reads of one direction before other connections get their turn.
 const READS_PER_TURN: u32 = 16;
-
-/// What passes through a lane.
-pub(super) enum Passing<'a> {
-    Read(&'a [u8]),
-    Written(usize),
-    Finished,
-}
 
 /// How one direction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +31,11 @@ pub(super) enum Ended {
 }
 
 /// One direction of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lane {
-    buffer: Option<Buffer>,
+    from: Side,
+    may_splice: bool,
+    cargo: Option<Cargo>,
     size: Size,
     pub(super) ended: Option<Ended>,
     pub(super) error: Option<io::Error>,
@@ -48,30 +47,47 @@ pub(super) struct Lane {
     pub(super) source_is_gone: bool,
 }
 
+/// What was taken from the source and is not written to the sink yet.
+#[derive(Debug)]
+enum Cargo {
+    Copied(Buffer),
+    Piped(Pipe),
+}
+
 impl Lane {
+    pub(super) const fn new(from: Side, may_splice: bool) -> Self {
+        Self {
+            from,
+            may_splice,
+            cargo: None,
+            size: Size::Small,
+            ended: None,
+            error: None,
+            readiness_unknown: false,
+            source_is_gone: false,
+        }
+    }
+
     pub(super) fn poll(
         &mut self,
         context: &mut Context<'_>,
         source: &TcpStream,
         sink: &TcpStream,
-        passing: &mut impl FnMut(Passing<'_>),
+        watch: &mut impl Watch,
     ) -> Poll<Ended> {
         if let Some(ended) = self.ended {
             return Poll::Ready(ended);
         }
         for _ in 0..READS_PER_TURN {
-            if self.buffer.is_none() {
-                match ready!(self.poll_read(context, source)) {
+            if self.cargo.is_none() {
+                match ready!(self.poll_load(context, source, watch)) {
                     Ok(0) if self.source_is_gone => return Poll::Ready(self.end_reset()),
-                    Ok(0) => return Poll::Ready(self.finish(sink, passing)),
+                    Ok(0) => return Poll::Ready(self.finish(sink, watch)),
                     Ok(_) => {}
                     Err(error) => return Poll::Ready(self.end(Ended::SourceGone, error)),
                 }
-                if let Some(buffer) = &self.buffer {
-                    passing(Passing::Read(buffer.pending()));
-                }
             }
-            match self.poll_write(context, sink, passing) {
+            match self.poll_unload(context, sink, watch) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(self.end(Ended::SinkGone, error)),
                 Poll::Pending => return self.poll_source_while_blocked(context, source),
@@ -81,70 +97,100 @@ impl Lane {
         Poll::Pending
     }
 
-    /// Reads into a buffer of the pool; holds it only if bytes came.
-    fn poll_read(&mut self, context: &mut Context<'_>, source: &TcpStream) -> Poll<io::Result<usize>> {
+    /// Takes what the source has; 0 is its end.
+    fn poll_load(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &TcpStream,
+        watch: &mut impl Watch,
+    ) -> Poll<io::Result<usize>> {
         loop {
             if !self.readiness_unknown {
                 ready!(source.poll_read_ready(context))?;
             }
-            let mut buffer = Buffer::take(self.size);
-            let read = if self.readiness_unknown {
-                let read = socket::read_now(source, buffer.space());
-                self.readiness_unknown = read.as_ref().is_ok_and(|read| !read.was_last);
-                read.map(|read| read.len)
-            } else {
-                read_ready(source, buffer.space())
-            };
-            match read {
-                Ok(len) if len > 0 => {
-                    buffer.filled(len);
-                    self.buffer = Some(buffer);
-                    self.size = self.size.after_read(len);
+            let is_bulk = self.size == Size::Large;
+            if is_bulk && self.may_splice && !watch.looks() && self.splice(source)? > 0 {
+                let len = self.cargo.as_ref().map_or(0, Cargo::len);
+                watch.sent_unseen(self.from, len);
+                return Poll::Ready(Ok(len));
+            }
+            match self.read(source) {
+                Ok(len) => {
+                    if let Some(Cargo::Copied(buffer)) = &self.cargo {
+                        watch.sent(self.from, buffer.pending());
+                    }
                     return Poll::Ready(Ok(len));
                 }
-                other => {
-                    buffer.give_back();
-                    match other {
-                        Err(error) if is_transient(&error) => {}
-                        other => return Poll::Ready(other),
-                    }
-                }
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 
-    fn poll_write(
+    /// Moves what the source has into a pipe of the pool; 0 says nothing of the source.
+    fn splice(&mut self, source: &TcpStream) -> io::Result<usize> {
+        let Some(mut pipe) = Pipe::take() else { return Ok(0) };
+        let filled = pipe.fill(source);
+        match filled {
+            Ok(len) if len > 0 => {
+                self.size = self.size.after_read(len);
+                self.cargo = Some(Cargo::Piped(pipe));
+            }
+            Ok(_) | Err(_) => pipe.give_back(),
+        }
+        filled
+    }
+
+    /// Reads into a buffer of the pool; holds it only if bytes came.
+    fn read(&mut self, source: &TcpStream) -> io::Result<usize> {
+        let mut buffer = Buffer::take(self.size);
+        let read = if self.readiness_unknown {
+            let read = socket::read_now(source, buffer.space());
+            self.readiness_unknown = read.as_ref().is_ok_and(|read| !read.was_last);
+            read.map(|read| read.len)
+        } else {
+            read_ready(source, buffer.space())
+        };
+        match read {
+            Ok(len) if len > 0 => {
+                buffer.filled(len);
+                self.size = self.size.after_read(len);
+                self.cargo = Some(Cargo::Copied(buffer));
+            }
+            Ok(_) | Err(_) => buffer.give_back(),
+        }
+        read
+    }
+
+    /// Writes what was taken.
+    fn poll_unload(
         &mut self,
         context: &mut Context<'_>,
         sink: &TcpStream,
-        passing: &mut impl FnMut(Passing<'_>),
+        watch: &mut impl Watch,
     ) -> Poll<io::Result<()>> {
-        while let Some(mut buffer) = self.buffer.take() {
-            if buffer.pending().is_empty() {
-                buffer.give_back();
-                break;
-            }
-            let written = match sink.try_write(buffer.pending()) {
+        while let Some(cargo) = &mut self.cargo {
+            match cargo.write_to(sink) {
+                Ok(len) => watch.took(self.from.other(), len),
                 Err(error) if is_transient(&error) => {
-                    self.buffer = Some(buffer);
                     ready!(sink.poll_write_ready(context))?;
                     continue;
                 }
-                written => written,
-            };
-            match written {
-                Ok(len) => {
-                    passing(Passing::Written(len));
-                    buffer.written(len);
-                    self.buffer = Some(buffer);
-                }
-                Err(error) => {
-                    buffer.give_back();
-                    return Poll::Ready(Err(error));
-                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            if cargo.len() == 0 {
+                self.give_back_cargo();
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn give_back_cargo(&mut self) {
+        match self.cargo.take() {
+            Some(Cargo::Copied(buffer)) => buffer.give_back(),
+            Some(Cargo::Piped(pipe)) => pipe.give_back(),
+            None => {}
+        }
     }
 
     /// While the sink has no room nothing is read, but a source that is reset must not wait for the
@@ -166,10 +212,10 @@ impl Lane {
         Poll::Pending
     }
 
-    fn finish(&mut self, sink: &TcpStream, passing: &mut impl FnMut(Passing<'_>)) -> Ended {
+    fn finish(&mut self, sink: &TcpStream, watch: &mut impl Watch) -> Ended {
         match socket::shutdown_write(sink) {
             Ok(()) => {
-                passing(Passing::Finished);
+                watch.finished(self.from);
                 self.ended = Some(Ended::Finished);
                 Ended::Finished
             }
@@ -182,12 +228,32 @@ impl Lane {
     }
 
     fn end(&mut self, ended: Ended, error: io::Error) -> Ended {
-        if let Some(buffer) = self.buffer.take() {
-            buffer.give_back();
-        }
+        self.give_back_cargo();
         self.error = Some(error);
         self.ended = Some(ended);
         ended
+    }
+}
+
+impl Cargo {
+    /// Bytes that are still to be written.
+    fn len(&self) -> usize {
+        match self {
+            Self::Copied(buffer) => buffer.pending().len(),
+            Self::Piped(pipe) => pipe.held(),
+        }
+    }
+
+    /// Writes what the sink has room for.
+    fn write_to(&mut self, sink: &TcpStream) -> io::Result<usize> {
+        match self {
+            Self::Copied(buffer) => {
+                let len = sink.try_write(buffer.pending())?;
+                buffer.written(len);
+                Ok(len)
+            }
+            Self::Piped(pipe) => pipe.drain(sink),
+        }
     }
 }
 
