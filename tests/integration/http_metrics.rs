@@ -13,6 +13,8 @@ pub(crate) fn register(suite: &mut Suite) {
         responses_are_counted_by_status_and_class,
         a_request_is_counted_before_its_response,
         a_response_that_is_cut_is_a_failure,
+        a_stream_that_its_client_leaves_is_no_failure,
+        a_request_that_its_client_gives_up_is_no_response,
         latency_and_durations_are_observed,
         requests_are_counted_by_authority,
         upgrades_are_counted,
@@ -83,6 +85,29 @@ fn a_response_that_is_cut_is_a_failure(env: &Env) {
     dialogue.client_fin();
     shows(admin, "response_total", &[("status_code", "200"), ("classification", "failure")], 1.0);
     shows(admin, "response_total", &[], 1.0);
+    let _outcome = dialogue.finish();
+}
+
+/// As a browser does with server-sent events.
+fn a_stream_that_its_client_leaves_is_no_failure(env: &Env) {
+    let (mut dialogue, admin) = begin(env);
+    dialogue.client("GET /events HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+    dialogue.server("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+    dialogue.client_fin();
+    dialogue.server_fin();
+    shows(admin, "response_total", &[("status_code", "200"), ("classification", "success")], 1.0);
+    shows(admin, "response_total", &[], 1.0);
+    let _outcome = dialogue.finish();
+}
+
+/// As a client does whose patience is over; nginx calls it 499.
+fn a_request_that_its_client_gives_up_is_no_response(env: &Env) {
+    let (mut dialogue, admin) = begin(env);
+    dialogue.client("GET /slow HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+    dialogue.client_fin();
+    dialogue.server_fin();
+    shows(admin, "outbound_http_statuses_total", &[("http_status", ""), ("error", "CANCEL")], 1.0);
+    shows(admin, "response_total", &[], 0.0);
     let _outcome = dialogue.finish();
 }
 

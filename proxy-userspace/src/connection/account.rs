@@ -34,6 +34,7 @@ pub(super) struct Account {
     sent_bytes: u64,
     received_bytes: u64,
     first_byte: FirstByte,
+    farewell: Farewell,
     lane: Option<Consumption>,
     facts: Option<Box<Facts>>,
 }
@@ -45,6 +46,17 @@ enum FirstByte {
     Known(Duration),
     /// The server spoke first.
     None,
+}
+
+/// Whether the client has left before the server was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// Nobody has finished.
+    None,
+    /// The client finished first, and the server has said nothing since: as it would to one that has left.
+    ClientFirst,
+    /// The server finished first, or went on speaking: it takes the client's end for a half-close.
+    ServerGoesOn,
 }
 
 /// Tells `sk_msg` how much was read.
@@ -91,6 +103,7 @@ impl Account {
             sent_bytes: 0,
             received_bytes: 0,
             first_byte: FirstByte::Waiting,
+            farewell: Farewell::None,
             lane,
             facts,
         }
@@ -128,6 +141,9 @@ impl Account {
     }
 
     fn server_sent(&mut self, len: u64) {
+        if self.farewell == Farewell::ClientFirst {
+            self.farewell = Farewell::ServerGoesOn;
+        }
         if let Some(metrics) = &self.metrics {
             metrics.server_read(len);
         }
@@ -146,7 +162,7 @@ impl Account {
     fn settle(&mut self, reason: CloseReason) {
         let Some(metrics) = self.metrics.take() else { return };
         let now = Instant::now();
-        self.observer.close(end_of_requests(reason), now, &mut self.requests);
+        self.observer.close(end_of_requests(reason, self.farewell), now, &mut self.requests);
         let duration = now.saturating_duration_since(self.started);
         let observation = self.observer.observation();
         metrics.detected(observation.protocol.label(), observation.detected_by.label());
@@ -177,8 +193,9 @@ impl Account {
 }
 
 /// How the requests end that are open when the connection ends.
-const fn end_of_requests(reason: CloseReason) -> End {
+const fn end_of_requests(reason: CloseReason, farewell: Farewell) -> End {
     match reason {
+        CloseReason::Eof if matches!(farewell, Farewell::ClientFirst) => End::ClientLeft,
         CloseReason::ClientReset | CloseReason::ClientTimedOut => End::ClientReset,
         CloseReason::ServerReset | CloseReason::ServerTimedOut => End::ServerReset,
         CloseReason::Eof
@@ -235,6 +252,12 @@ impl Watch for Account {
     fn finished(&mut self, by: Side) {
         if by == Side::Server {
             self.observer.server_finished(Instant::now(), &mut self.requests);
+        }
+        if self.farewell == Farewell::None {
+            self.farewell = match by {
+                Side::Client => Farewell::ClientFirst,
+                Side::Server => Farewell::ServerGoesOn,
+            };
         }
     }
 }

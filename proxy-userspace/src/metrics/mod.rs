@@ -54,7 +54,7 @@ pub use families::{CONTENT_TYPE, Metrics};
 pub use hooks::HookCounters;
 pub use http::{
     HttpMetrics, MAX_AUTHORITIES, MAX_AUTHORITIES_OF_TARGET, MAX_LATENCIES, MAX_RESPONSES,
-    MAX_RESPONSES_OF_AUTHORITY, MAX_WORKLOAD_LATENCIES,
+    MAX_RESPONSES_OF_AUTHORITY, MAX_WORKLOAD_LATENCIES, is_grpc_failure,
 };
 pub use labels::OVERFLOW;
 pub use targets::{MAX_TARGETS, MAX_WORKLOADS};

@@ -116,6 +116,8 @@ pub enum End {
     Complete,
     /// The client reset the stream or the connection.
     ClientReset,
+    /// The client closed the connection, and the server sent nothing more.
+    ClientLeft,
     /// The server reset the stream or the connection, or went away.
     ServerReset,
     /// The connection ended before the response did.
@@ -128,6 +130,7 @@ impl End {
         match self {
             Self::Complete => "complete",
             Self::ClientReset => "client-reset",
+            Self::ClientLeft => "client-left",
             Self::ServerReset => "server-reset",
             Self::Cut => "cut",
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::samples::Samples;
-use crate::observe::{Exchange, Lost, Request};
+use crate::observe::{Exchange, Kind, Lost, Request};
 
 /// Statuses that are told apart.
 const MAX_STATUSES: usize = 32;
@@ -46,6 +46,9 @@ pub(super) struct Calls {
     pub(super) calls: u64,
     /// By the number of the status; `none` where there was none, `other` where gRPC has no such number.
     pub(super) statuses: BTreeMap<GrpcStatus, u64>,
+    /// Of gRPC-Web, whose status was not seen: it is in a body that is not read.
+    #[serde(skip)]
+    unseen: u64,
     #[serde(skip)]
     pub(super) latency_ms: Samples,
 }
@@ -79,6 +82,8 @@ impl Requests {
             let calls = self.grpc.of(service, method);
             calls.calls += 1;
             *calls.statuses.entry(GrpcStatus::of(exchange.grpc_status)).or_default() += 1;
+            calls.unseen +=
+                u64::from(exchange.request.kind == Kind::GrpcWeb && exchange.grpc_status.is_none());
             if let Some(latency_ms) = latency {
                 calls.latency_ms.record(latency_ms);
             }
@@ -133,6 +138,7 @@ impl Methods {
         for (name, theirs) in &other.0 {
             let ours = self.named(name.clone());
             ours.calls += theirs.calls;
+            ours.unseen += theirs.unseen;
             for (status, count) in &theirs.statuses {
                 *ours.statuses.entry(*status).or_default() += count;
             }
@@ -146,9 +152,9 @@ impl Methods {
 }
 
 impl Calls {
-    /// Calls that did not end with the status OK.
+    /// Calls that are known not to have ended with the status OK.
     pub(super) fn not_ok(&self) -> u64 {
-        self.calls - self.statuses.get(&GrpcStatus::Known(0)).copied().unwrap_or(0)
+        self.calls - self.unseen - self.statuses.get(&GrpcStatus::Known(0)).copied().unwrap_or(0)
     }
 }
 
@@ -215,7 +221,7 @@ pub(super) mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::observe::{End, Kind, Method, Version};
+    use crate::observe::{End, Method, Version};
 
     /// Requests as they are seen: one for each target, of which one that names a gRPC method is a call;
     /// with their status and the milliseconds to the response's head.
@@ -289,6 +295,34 @@ pub(super) mod tests {
         );
         assert_eq!(requests.grpc.0["shop.Cart/Add"].not_ok(), 1);
         assert_eq!(requests.grpc.0["shop.Cart/Watch"].not_ok(), 2);
+    }
+
+    #[test]
+    fn a_grpc_web_call_whose_status_was_not_seen_is_not_said_to_have_failed() {
+        let web = |grpc_status| {
+            let mut requests = Requests::default();
+            let request = Request {
+                version: Version::Http2,
+                method: Method::Post,
+                kind: Kind::GrpcWeb,
+                authority: None,
+                target: Some("/shop.Cart/Add".into()),
+                trace: None,
+            };
+            requests.exchange(&Exchange {
+                request: &request,
+                began: Instant::now(),
+                request_ended: None,
+                response_began: None,
+                ended: Instant::now(),
+                status: Some(200),
+                grpc_status,
+                response_bytes: 0,
+                end: End::Complete,
+            });
+            requests.grpc.0["shop.Cart/Add"].not_ok()
+        };
+        assert_eq!((web(None), web(Some(0)), web(Some(14))), (0, 0, 1));
     }
 
     #[test]

@@ -7,7 +7,10 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use proxy_common::Direction;
 
-use crate::observe::{End, Exchange, Kind, Method, Parties, Request, TraceContext, Version, WallClock};
+use crate::{
+    metrics::is_grpc_failure,
+    observe::{End, Exchange, Kind, Method, Parties, Request, TraceContext, Version, WallClock},
+};
 
 /// The span of an exchange: of the header's trace, below the header's span, under an id of its own.
 pub(super) fn of(parties: &Parties, exchange: &Exchange<'_>, trace: &TraceContext) -> SpanData {
@@ -114,13 +117,12 @@ fn server(authority: Option<&str>, dst_port: u16) -> (Option<&str>, u16) {
 /// What makes the exchange a failure, if it is one, in a word: that it did not end well, a status of 5xx, or
 /// a gRPC status that blames the server. Of a gRPC call, no status is a failure too.
 fn failure(exchange: &Exchange<'_>) -> Option<String> {
-    /// Unknown, DeadlineExceeded, PermissionDenied, Internal, Unavailable, DataLoss.
-    const GRPC_FAILURES: [u32; 6] = [2, 4, 7, 13, 14, 15];
-
     match (exchange.end, exchange.status, exchange.grpc_status) {
-        (End::ClientReset | End::ServerReset | End::Cut, _, _) => Some(exchange.end.label().to_owned()),
+        (End::ClientReset | End::ClientLeft | End::ServerReset | End::Cut, _, _) => {
+            Some(exchange.end.label().to_owned())
+        }
         (End::Complete, Some(status @ 500..), _) => Some(status.to_string()),
-        (End::Complete, _, Some(grpc)) => GRPC_FAILURES.contains(&grpc).then(|| grpc.to_string()),
+        (End::Complete, _, Some(grpc)) => is_grpc_failure(grpc).then(|| grpc.to_string()),
         (End::Complete, _, None) => {
             (exchange.request.kind == Kind::Grpc).then(|| "no-grpc-status".to_owned())
         }

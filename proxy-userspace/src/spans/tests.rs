@@ -193,6 +193,7 @@ async fn a_failure_is_what_the_metrics_count_as_one() {
         (Exchange { grpc_status: Some(0), ..exchange(&call) }, None),
         (Exchange { grpc_status: Some(5), ..exchange(&call) }, None),
         (Exchange { grpc_status: Some(13), ..exchange(&call) }, Some("error.type=13")),
+        (Exchange { grpc_status: Some(99), ..exchange(&call) }, Some("error.type=99")),
         (exchange(&call), Some("error.type=no-grpc-status")),
     ] {
         let span = span_of(&exchange).await;

@@ -32,7 +32,10 @@ impl Outcome {
         Self {
             kind: exchange.request.kind,
             status: exchange.status,
-            grpc_status: exchange.grpc_status,
+            grpc_status: match exchange.grpc_status {
+                Some(UNKNOWN_GRPC_STATUS..) => Some(UNKNOWN_GRPC_STATUS),
+                status => status,
+            },
             end: exchange.end,
         }
     }
@@ -42,8 +45,8 @@ impl Outcome {
     pub(super) fn class(&self) -> Option<Class> {
         match self.end {
             End::ServerReset | End::Cut => return Some(Class::Failure),
-            End::ClientReset if self.status.is_none() => return None,
-            End::ClientReset | End::Complete => {}
+            End::ClientReset | End::ClientLeft if self.status.is_none() => return None,
+            End::ClientReset | End::ClientLeft | End::Complete => {}
         }
         let is_failure = match (self.status, self.grpc_status, self.kind) {
             (None | Some(500..=599), _, _) => true,
@@ -51,7 +54,7 @@ impl Outcome {
             // Linkerd calls this a success. Without it nobody knows, the client least of all: unless it was
             // the client that did not wait for it.
             (Some(_), None, Kind::Grpc) => self.end == End::Complete,
-            // gRPC-Web has its trailers in the body, which is not read.
+            // gRPC-Web has its trailers in the body, which is read of HTTP/1 and of binary messages only.
             (Some(_), None, Kind::Http | Kind::GrpcWeb) => false,
         };
         Some(if is_failure { Class::Failure } else { Class::Success })
@@ -76,8 +79,8 @@ impl Outcome {
     pub(super) fn grpc_status(&self) -> String {
         match self.grpc_status {
             None => String::new(),
-            Some(known @ 0..=16) => known.to_string(),
-            Some(_) => "other".to_owned(),
+            Some(UNKNOWN_GRPC_STATUS..) => "other".to_owned(),
+            Some(known) => known.to_string(),
         }
     }
 
@@ -85,17 +88,20 @@ impl Outcome {
     pub(super) const fn error(&self) -> &'static str {
         match self.end {
             End::Complete => "",
-            End::ClientReset => "CANCEL",
+            End::ClientReset | End::ClientLeft => "CANCEL",
             End::ServerReset => "RESET",
             End::Cut => "IO",
         }
     }
 }
 
-/// UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE, DATA_LOSS; and what gRPC does not
-/// know, which it reads as UNKNOWN.
-const fn is_grpc_failure(status: u32) -> bool {
-    matches!(status, 2 | 4 | 7 | 13..=15 | 17..)
+/// The first number that is no status of gRPC; it stands for all of them.
+const UNKNOWN_GRPC_STATUS: u32 = 17;
+
+/// Whether a gRPC status blames the server: UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE,
+/// DATA_LOSS; and what gRPC does not know, which it reads as UNKNOWN.
+pub const fn is_grpc_failure(status: u32) -> bool {
+    matches!(status, 2 | 4 | 7 | 13..=15 | UNKNOWN_GRPC_STATUS..)
 }
 
 #[cfg(test)]
@@ -159,9 +165,11 @@ mod tests {
 
     #[test]
     fn a_client_that_gives_up_is_no_failure_of_the_server() {
-        assert_eq!(class(Kind::Http, None, None, End::ClientReset), None);
-        assert_eq!(class(Kind::Http, Some(200), None, End::ClientReset), Some(Success));
-        assert_eq!(class(Kind::Http, Some(500), None, End::ClientReset), Some(Failure));
-        assert_eq!(class(Kind::Grpc, Some(200), None, End::ClientReset), Some(Success));
+        for end in [End::ClientReset, End::ClientLeft] {
+            assert_eq!(class(Kind::Http, None, None, end), None);
+            assert_eq!(class(Kind::Http, Some(200), None, end), Some(Success));
+            assert_eq!(class(Kind::Http, Some(500), None, end), Some(Failure));
+            assert_eq!(class(Kind::Grpc, Some(200), None, end), Some(Success));
+        }
     }
 }

@@ -24,6 +24,7 @@ mod series;
 #[cfg(test)]
 mod tests;
 
+pub use class::is_grpc_failure;
 pub use connection::HttpMetrics;
 pub(super) use families::HttpFamilies;
 pub use families::{MAX_AUTHORITIES, MAX_LATENCIES, MAX_RESPONSES, MAX_WORKLOAD_LATENCIES};

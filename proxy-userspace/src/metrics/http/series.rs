@@ -20,8 +20,9 @@ use super::{
 
 /// Authorities of one target that keep their name.
 pub const MAX_AUTHORITIES_OF_TARGET: usize = 16;
-/// Combinations of status, gRPC status and error of one authority that keep their labels.
-pub const MAX_RESPONSES_OF_AUTHORITY: usize = 16;
+/// Combinations of status, gRPC status and error of one authority that keep their labels: all that gRPC has, and
+/// as many of HTTP.
+pub const MAX_RESPONSES_OF_AUTHORITY: usize = 48;
 
 /// The authorities that were asked at one target, by their label.
 #[derive(Debug, Default)]
@@ -110,8 +111,9 @@ impl ResponseSeries {
         keeps_labels: bool,
     ) -> Self {
         let overflow = || Arc::<str>::from(OVERFLOW);
+        let own_grpc_status = Arc::<str>::from(outcome.grpc_status());
         let (status, grpc_status, error) = if keeps_labels {
-            (outcome.status().into(), outcome.grpc_status().into(), outcome.error())
+            (outcome.status().into(), Arc::clone(&own_grpc_status), outcome.error())
         } else {
             (overflow(), overflow(), OVERFLOW)
         };
@@ -127,7 +129,8 @@ impl ResponseSeries {
         let by_direction = families.of(target.direction);
         let workload = Arc::clone(&target.workload);
         let statuses = if outcome.is_grpc() {
-            let labels = GrpcStatusLabels { workload, grpc_status, error };
+            // Their values are few, whatever the network says.
+            let labels = GrpcStatusLabels { workload, grpc_status: own_grpc_status, error: outcome.error() };
             by_direction.grpc_statuses.get_or_create_owned(&labels)
         } else {
             let labels = HttpStatusLabels { workload, http_status: Arc::clone(&status), error };

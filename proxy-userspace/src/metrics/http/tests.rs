@@ -229,6 +229,31 @@ fn an_authority_s_statuses_beyond_the_bound_keep_their_class_alone() {
 }
 
 #[test]
+fn every_status_of_grpc_keeps_its_labels_whatever_else_a_server_says() {
+    let metrics = metrics();
+    let mut http = http(&metrics, Outbound, "10.1.2.3:80");
+    let call = call("web");
+    let answers = (100..200).chain(0..=16);
+    for grpc_status in answers.map(Some).chain([None]) {
+        http.exchange(&Exchange { grpc_status, ..exchange(&call, 200) });
+    }
+    let statuses = |name, status: &str| value(&metrics, name, &[&format!(r#"grpc_status="{status}""#)]);
+    for name in ["response_total", "outbound_grpc_statuses_total"] {
+        assert_eq!(statuses(name, "other"), Some(100.0));
+        assert_eq!(statuses(name, ""), Some(1.0));
+        for status in 0..=16 {
+            assert_eq!(statuses(name, &status.to_string()), Some(1.0), "{name} {status}");
+        }
+    }
+    // Beyond the bound there is no place left, but for what has few values.
+    for status in 200..300 {
+        http.exchange(&Exchange { grpc_status: Some(5), ..exchange(&call, status) });
+    }
+    assert_eq!(statuses("outbound_grpc_statuses_total", "5"), Some(101.0));
+    assert_eq!(series(&metrics, "outbound_grpc_statuses_total").len(), 19);
+}
+
+#[test]
 fn latency_histograms_are_bounded_and_nothing_is_left_out_of_them() {
     let metrics = metrics();
     for port in 1..=100 {

@@ -137,6 +137,7 @@ impl Listener for Recorder {
             match exchange.end {
                 End::Complete => "complete",
                 End::ClientReset => "client-reset",
+                End::ClientLeft => "client-left",
                 End::ServerReset => "server-reset",
                 End::Cut => "cut",
             },
