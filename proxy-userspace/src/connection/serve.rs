@@ -30,10 +30,12 @@ const ACCEPT_REST: Duration = Duration::from_millis(10);
 
 /// Accepts connections until the task is dropped.
 pub(crate) async fn serve(listener: TcpListener, downstream: Downstream) {
+    // Bound to one address, so it is every accepted socket's own.
+    let own = listener.local_addr().ok();
     loop {
         match listener.accept().await {
             Ok((client, peer)) => {
-                downstream.live.spawn(handle(client, peer, downstream.clone()));
+                downstream.live.spawn(handle(client, peer, own, downstream.clone()));
             }
             Err(error) if is_exhaustion(&error) => {
                 downstream.metrics.rejected(Direction::Outbound, &downstream.workload, CloseReason::Limit);
@@ -51,8 +53,7 @@ fn is_exhaustion(error: &io::Error) -> bool {
 }
 
 /// One connection. Whatever goes wrong ends it with RST: the accepted socket is dropped unfinished.
-async fn handle(client: TcpStream, peer: SocketAddr, downstream: Downstream) {
-    let own = client.local_addr().ok();
+async fn handle(client: TcpStream, peer: SocketAddr, own: Option<SocketAddr>, downstream: Downstream) {
     let original = match original_dst(&client, own, &downstream).await {
         Ok(original) => original,
         Err(reason) => {
