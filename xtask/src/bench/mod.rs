@@ -9,6 +9,7 @@ mod client;
 mod files;
 mod haproxy;
 mod machine;
+mod measure;
 mod netns;
 mod poll;
 mod relay;

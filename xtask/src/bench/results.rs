@@ -4,9 +4,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::Options;
+use super::measure::{IDLE_BYTES, Measure, Target};
 use super::netns::Network;
 use super::sample::{ForeignLoad, Sample};
-use super::task::{IDLE_BYTES, Load, Measure, Target};
+use super::task::Load;
 use super::variant::{Mode, Variant};
 
 /// Below this, differences between direct samples are not called noise.

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::machine::{self, Foreign, Watch};
-use super::task::{Load, Measure};
+use super::measure::Measure;
+use super::task::Load;
 use super::variant::{Stage, Variant};
 
 /// How often a disturbed sample is taken again.
