@@ -10,13 +10,23 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Seconds of processor time that a process has had so far, those of its threads included.
 pub(super) fn process_seconds(pid: u32) -> Result<f64> {
+    seconds(pid, &[14, 15])
+}
+
+/// The same, with those of the processes that it has waited for: the programs that it ran.
+fn seconds_with_children(pid: u32) -> Result<f64> {
+    seconds(pid, &[14, 15, 16, 17])
+}
+
+/// utime, stime, cutime, cstime of proc_pid_stat(5), by their numbers.
+fn seconds(pid: u32, fields: &[usize]) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name is in parentheses, and may contain some. Fields 14 and 15; the rest begins with 3.
+    // The name is in parentheses, and may contain some. The rest begins with field 3.
     let (_, rest) = stat.rsplit_once(") ").context("cannot read a process's statistics")?;
-    let ticks = |field: usize| -> Result<f64> {
+    let ticks = |field: &usize| -> Result<f64> {
         Ok(rest.split(' ').nth(field - 3).context("a process's statistics end early")?.parse()?)
     };
-    Ok((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
+    Ok(fields.iter().map(ticks).sum::<Result<f64>>()? / TICKS_PER_SECOND)
 }
 
 /// Bytes of a process that are in memory.
@@ -62,7 +72,7 @@ impl Watch {
 }
 
 fn own_seconds(pids: &[u32]) -> Result<f64> {
-    pids.iter().map(|pid| process_seconds(*pid)).sum()
+    pids.iter().map(|pid| seconds_with_children(*pid)).sum()
 }
 
 impl MachineSeconds {

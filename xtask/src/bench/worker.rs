@@ -17,6 +17,8 @@ use super::netns::Netns;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(10);
+/// The same, where something went wrong.
+const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells the starter that this process is ready. For the process itself.
 pub(super) fn ready() -> Result<()> {
@@ -103,8 +105,11 @@ impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // It may be ending by itself; where it does not, it has to.
-            thread::sleep(Duration::from_millis(50));
+            // It is ending by itself, and ends what it has started; where it does not, it has to.
+            let began = Instant::now();
+            while began.elapsed() < DROP_PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
+                thread::sleep(Duration::from_millis(5));
+            }
             drop(self.child.kill());
             drop(self.child.wait());
         }
