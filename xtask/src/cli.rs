@@ -54,12 +54,12 @@ enum Chore {
     /// The server that `bench` measures with.
     #[command(hide = true)]
     BenchServer(bench::ServerArgs),
-    /// The relay that `bench --peers` compares with.
+    /// The relay that `bench` compares with.
     #[command(hide = true)]
     BenchRelay(bench::RelayArgs),
-    /// Runs the HAProxy that `bench --peers` compares with.
+    /// Runs a server or a proxy that `bench` did not bring.
     #[command(hide = true)]
-    BenchHaproxy(bench::HaproxyArgs),
+    BenchProgram(bench::ProgramArgs),
 }
 
 /// Which tests.
@@ -131,6 +131,6 @@ pub(crate) fn run(cli: Cli) -> Result<bool> {
         Chore::BenchClient(args) => bench::client(&args).map(|()| true),
         Chore::BenchServer(args) => bench::server(&args).map(|()| true),
         Chore::BenchRelay(args) => bench::relay(&args).map(|()| true),
-        Chore::BenchHaproxy(args) => bench::haproxy(&args).map(|()| true),
+        Chore::BenchProgram(args) => bench::program(&args).map(|()| true),
     }
 }

@@ -7,7 +7,7 @@ mod apt;
 mod python;
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -159,6 +159,11 @@ pub(crate) fn run(purpose: Purpose, dry_run: bool) -> Result<()> {
     carry_out(&plan, &progress)
 }
 
+/// The same, as a part of a chore that says what it does by itself.
+pub(crate) fn run_within(purpose: Purpose, progress: &Progress) -> Result<()> {
+    carry_out(&Plan::make(purpose)?, progress)
+}
+
 fn carry_out(plan: &Plan, progress: &Progress) -> Result<()> {
     if plan.is_empty() {
         progress.say("everything is there");
@@ -306,6 +311,11 @@ fn works(program: &str, args: &[&str]) -> bool {
 pub(crate) fn is_root() -> Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     Ok(Path::new("/proc/self").metadata().context("cannot read /proc/self")?.uid() == 0)
+}
+
+/// Envoy, where the purpose `bench` installs it.
+pub(crate) fn envoy() -> PathBuf {
+    python::BENCH.directory().join("bin/envoy")
 }
 
 /// As seen from the top of the repository.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::http;
 use super::task::{Port, Task};
 
 /// Sent and sent back by `echo`: 64 bytes that a detecting proxy takes for HTTP/1.
@@ -47,12 +48,13 @@ pub(crate) fn run(args: &ClientArgs) -> Result<()> {
     super::files::raise_limit()?;
     let mut told = io::stdin().lock().lines();
     let measured = Duration::from_secs_f64(args.seconds);
-    perform(args, measured / 8, args.count.min(8)).context("warming up")?;
+    let (warm_up, _) = perform(args, measured / 8, args.count.min(8)).context("warming up")?;
     say(&json!({ "pid": std::process::id() }))?;
     if told.next().transpose()?.is_none() {
         return Ok(());
     }
-    let (result, held) = perform(args, measured, args.count)?;
+    let (mut result, held) = perform(args, measured, args.count)?;
+    result["warm_up"] = warm_up;
     say(&result)?;
     while told.next().transpose()?.is_some() {}
     drop(held);
@@ -66,7 +68,7 @@ fn say(value: &Value) -> Result<()> {
 
 /// Does the task for so long, or with so many connections; returns what is still open.
 fn perform(args: &ClientArgs, length: Duration, count: usize) -> Result<(Value, Vec<TcpStream>)> {
-    let to = |port: Port| SocketAddr::new(args.ip, args.port + port as u16);
+    let to = |port: Port| port.at(args.ip, args.port);
     let result = match args.task {
         Task::Echo => echo(to(Port::Echo), length)?,
         Task::Up => parallel(count, |start| up(to(Port::Sink), start, length))?,
@@ -76,6 +78,8 @@ fn perform(args: &ClientArgs, length: Duration, count: usize) -> Result<(Value, 
             let held = (0..count).map(|_| idle(to(Port::Echo))).collect::<Result<Vec<_>>>()?;
             return Ok((json!({ "units": held.len() }), held));
         }
+        Task::Http1 => http::wrk(to(Port::Http1), count, length)?,
+        Task::Http2 => http::h2load(to(Port::Http2), count, length)?,
     };
     Ok((result, Vec::new()))
 }

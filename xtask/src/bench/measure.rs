@@ -6,56 +6,51 @@ use super::task::Load;
 pub(super) struct ProxyUnit {
     pub(super) name: &'static str,
     pub(super) factor: f64,
+    /// What sluice has to reach.
+    pub(super) target: Option<Target>,
 }
 
 /// A number that a client gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
-    EchoP50,
-    EchoP99,
+    /// Latency, µs.
+    P50,
+    P99,
     BytesPerSecond,
     ConnectionsPerSecond,
+    RequestsPerSecond,
 }
 
 impl Measure {
     /// Its name in the client's answer.
     pub(super) fn key(self) -> &'static str {
         match self {
-            Self::EchoP50 => "p50",
-            Self::EchoP99 => "p99",
-            Self::BytesPerSecond | Self::ConnectionsPerSecond => "rate",
+            Self::P50 => "p50",
+            Self::P99 => "p99",
+            Self::BytesPerSecond | Self::ConnectionsPerSecond | Self::RequestsPerSecond => "rate",
         }
     }
 
     /// Its name in the table.
     pub(super) fn row(self, load: Load) -> String {
         match self {
-            Self::EchoP50 | Self::EchoP99 => format!("{} {}", load.name(), self.key()),
+            Self::P50 | Self::P99 => format!("{} {}", load.name(), self.key()),
             Self::BytesPerSecond | Self::ConnectionsPerSecond => load.name(),
+            Self::RequestsPerSecond => format!("{} requests", load.name()),
         }
     }
 
     /// A value as people read it.
     pub(super) fn show(self, value: f64) -> String {
         match self {
-            Self::EchoP50 | Self::EchoP99 => format!("{value:.1} µs"),
+            Self::P50 | Self::P99 => format!("{value:.1} µs"),
             Self::BytesPerSecond => format!("{:.2} GB/s", value / 1e9),
-            Self::ConnectionsPerSecond => format!("{value:.0}/s"),
-        }
-    }
-
-    /// What `detect` has to reach.
-    pub(super) fn target(self) -> Option<Target> {
-        match self {
-            Self::EchoP50 => Some(Target::AtMost(2.4)),
-            Self::EchoP99 => None,
-            Self::BytesPerSecond => Some(Target::AtLeast(0.5)),
-            Self::ConnectionsPerSecond => Some(Target::AtLeast(0.35)),
+            Self::ConnectionsPerSecond | Self::RequestsPerSecond => format!("{value:.0}/s"),
         }
     }
 }
 
-/// A bound of a ratio to direct.
+/// A bound of a ratio to direct, or of what a proxy may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Target {
     AtMost(f64),

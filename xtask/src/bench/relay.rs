@@ -1,6 +1,6 @@
 //! The floor: what a hop through user space costs when it does nothing else.
 //!
-//! One thread, epoll, copies of 64 KiB, in front of the server's three ports. Prints `{"pid":…}`
+//! One thread, epoll, copies of 64 KiB, in front of the server's ports. Prints `{"pid":…}`
 //! when it listens, ends with stdin.
 
 use std::io::{self, Read as _, Write as _};
@@ -19,7 +19,7 @@ const READS_PER_TURN: usize = 16;
 /// Where to listen, and where to connect.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RelayArgs {
-    /// The first of three ports to listen on.
+    /// The first of the ports to listen on.
     #[arg(long)]
     listen: u16,
     /// The server's address.
@@ -35,8 +35,8 @@ pub(crate) fn run(args: &RelayArgs) -> Result<()> {
     super::files::raise_limit()?;
     let mut routes = Vec::new();
     for port in Port::ALL {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.listen + port as u16))?;
-        routes.push((listener, SocketAddr::new(args.ip, args.port + port as u16)));
+        let listener = TcpListener::bind(port.at(Ipv4Addr::LOCALHOST.into(), args.listen))?;
+        routes.push((listener, port.at(args.ip, args.port)));
     }
     thread::spawn(move || {
         if let Err(error) = Relay::new(routes).and_then(Relay::run) {

@@ -53,6 +53,10 @@ pub(super) fn json(results: &Results) -> Value {
             "samples": foreign.samples, "redone": foreign.redone, "disturbed": foreign.disturbed,
             "bound_processors": foreign.bound,
         },
+        "requests_counted": {
+            "samples": results.tally.samples, "answered": results.tally.answered,
+            "beyond": results.tally.beyond,
+        },
         "ratios": rows(&results.ratios()),
         "proxy": rows(&results.costs()),
         "samples": results.json(),
@@ -78,6 +82,14 @@ fn notes(results: &Results) -> Vec<String> {
         "{} samples; taken again because others used more than {} of a processor: {}; kept though disturbed: {}",
         foreign.samples, foreign.bound, foreign.redone, foreign.disturbed
     )];
+    let tally = results.tally;
+    if tally.samples > 0 {
+        notes.push(format!(
+            "sluice counted the {} requests that were answered in its {} samples, and {} that were under way \
+             when the client stopped",
+            tally.answered, tally.samples, tally.beyond
+        ));
+    }
     if foreign.disturbed * 4 > foreign.samples {
         notes.push("the machine was busy with other things: these numbers are rough".into());
     }

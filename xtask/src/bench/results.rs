@@ -7,6 +7,7 @@ use super::Options;
 use super::measure::{IDLE_BYTES, Measure, Target};
 use super::netns::Network;
 use super::sample::{ForeignLoad, Sample};
+use super::tally::Tally;
 use super::task::Load;
 use super::variant::{Mode, Variant};
 
@@ -21,6 +22,7 @@ pub(super) struct Results {
     loads: Vec<(Load, Vec<Vec<Sample>>)>,
     idle: Vec<Option<f64>>,
     pub(super) foreign: ForeignLoad,
+    pub(super) tally: Tally,
 }
 
 /// One row of the table.
@@ -48,21 +50,25 @@ impl Cell {
 impl Results {
     pub(super) fn new(options: &Options, network: &Network, variants: &[Variant]) -> Result<Self> {
         let read = |file| std::fs::read_to_string(file).map(|text| text.trim().to_owned());
-        let setting = vec![
-            ("topology", options.topology.label().to_owned()),
-            ("rounds", options.rounds.to_string()),
-            ("seconds", options.seconds.to_string()),
-            ("idle connections", options.idle.to_string()),
+        let mut setting = vec![
+            ("topology", options.topology().label().to_owned()),
+            ("rounds", options.rounds().to_string()),
+            ("seconds", options.seconds().to_string()),
             ("kernel", read("/proc/sys/kernel/osrelease")?),
             ("processors", std::thread::available_parallelism()?.to_string()),
             ("congestion control", network.client.congestion_control()?),
         ];
+        if options.idle() > 0 {
+            setting.push(("idle connections", options.idle().to_string()));
+        }
+        setting.extend(options.suite.setting());
         Ok(Self {
             setting,
             columns: variants.iter().map(|variant| (variant.name(), variant.mode())).collect(),
             loads: Vec::new(),
             idle: vec![None; variants.len()],
             foreign: ForeignLoad::default(),
+            tally: Tally::default(),
         })
     }
 
@@ -92,7 +98,7 @@ impl Results {
                 let value = median(ratios(&values(&samples[at], measure), &direct))?;
                 let target = match mode {
                     Some(Mode::Skip) => Some(Target::Within(noise)),
-                    Some(Mode::Opaque | Mode::Detect) => measure.target(),
+                    Some(Mode::Opaque | Mode::Detect) => load.target(measure),
                     None => None,
                 };
                 Some(Cell { value, shown: format!("{value:.2}"), target })
@@ -108,7 +114,7 @@ impl Results {
 
     /// What the proxy's process took: its time, and its memory.
     pub(super) fn costs(&self) -> Vec<Row> {
-        let mut rows: Vec<Row> = self.loads.iter().map(|(load, samples)| cost(*load, samples)).collect();
+        let mut rows: Vec<Row> = self.loads.iter().map(|(load, samples)| self.cost(*load, samples)).collect();
         if self.idle.iter().any(Option::is_some) {
             let cell = |(bytes, (_, mode)): (&Option<f64>, &(String, Option<Mode>))| {
                 let target = mode.is_some().then_some(Target::AtMost(IDLE_BYTES));
@@ -123,6 +129,21 @@ impl Results {
         rows
     }
 
+    fn cost(&self, load: Load, samples: &[Vec<Sample>]) -> Row {
+        let unit = load.proxy_unit();
+        let cell = |(samples, (_, mode)): (&Vec<Sample>, &(String, Option<Mode>))| {
+            let per_unit =
+                samples.iter().map(|sample| sample.proxy_seconds_per_unit).collect::<Option<Vec<_>>>()?;
+            let value = median(per_unit)? * unit.factor;
+            Some(Cell { value, shown: format!("{value:.2}"), target: mode.and(unit.target) })
+        };
+        Row {
+            name: format!("{}, proxy {}", load.name(), unit.name),
+            direct: String::new(),
+            cells: samples.iter().zip(&self.columns).skip(1).map(cell).collect(),
+        }
+    }
+
     /// Every sample.
     pub(super) fn json(&self) -> Value {
         let load = |(load, samples): &(Load, Vec<Vec<Sample>>)| {
@@ -133,21 +154,6 @@ impl Results {
             json!({ "load": load.name(), "samples": samples })
         };
         self.loads.iter().map(load).collect()
-    }
-}
-
-fn cost(load: Load, samples: &[Vec<Sample>]) -> Row {
-    let unit = load.proxy_unit();
-    let cell = |samples: &Vec<Sample>| {
-        let per_unit =
-            samples.iter().map(|sample| sample.proxy_seconds_per_unit).collect::<Option<Vec<_>>>()?;
-        let value = median(per_unit)? * unit.factor;
-        Some(Cell { value, shown: format!("{value:.2}"), target: None })
-    };
-    Row {
-        name: format!("{}, proxy {}", load.name(), unit.name),
-        direct: String::new(),
-        cells: samples.iter().skip(1).map(cell).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One sample, taken again while others disturb it.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::machine::{self, Foreign, Watch};
 use super::measure::Measure;
+use super::tally::Tally;
 use super::task::Load;
 use super::variant::{Stage, Variant};
 
@@ -55,19 +57,25 @@ pub(super) struct ForeignLoad {
 /// Takes samples.
 pub(super) struct Sampler<'a> {
     stage: &'a Stage<'a>,
-    server_pid: u32,
+    server_pids: Vec<u32>,
     load: ForeignLoad,
+    tally: Tally,
     disturbed_in_a_row: u32,
 }
 
 impl<'a> Sampler<'a> {
-    pub(super) fn new(stage: &'a Stage<'a>, server_pid: u32, bound: f64) -> Self {
+    pub(super) fn new(stage: &'a Stage<'a>, server_pids: Vec<u32>, bound: f64) -> Self {
         let load = ForeignLoad { bound, ..ForeignLoad::default() };
-        Self { stage, server_pid, load, disturbed_in_a_row: 0 }
+        Self { stage, server_pids, load, tally: Tally::default(), disturbed_in_a_row: 0 }
     }
 
     pub(super) fn foreign_load(&self) -> ForeignLoad {
         self.load
+    }
+
+    /// What sluice counted, and the clients.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// A sample; where all tries are disturbed, the least disturbed one.
@@ -95,10 +103,11 @@ impl<'a> Sampler<'a> {
         Ok(best)
     }
 
-    fn once(&self, variant: &Variant, load: Load) -> Result<Sample> {
+    fn once(&mut self, variant: &Variant, load: Load) -> Result<Sample> {
         let mut rig = variant.set_up(load, self.stage)?;
         let mut pids = rig.pids();
-        pids.extend([self.server_pid, std::process::id()]);
+        pids.extend(&self.server_pids);
+        pids.push(std::process::id());
         let proxy_seconds = |pid: Option<u32>| pid.map(machine::process_seconds).transpose();
         let before = proxy_seconds(rig.proxy_pid)?;
         let watch = Watch::begin(pids)?;
@@ -106,6 +115,11 @@ impl<'a> Sampler<'a> {
         let foreign = watch.foreign()?;
         let after = proxy_seconds(rig.proxy_pid)?;
         rig.finish(load)?;
+        if variant.counts(load) {
+            let report = fs::read_to_string(self.stage.report()).context("sluice left no report")?;
+            let compared = self.tally.compare(&report, &answer);
+            compared.with_context(|| format!("{}: {}", variant.name(), load.name()))?;
+        }
         let units = answer["units"].as_f64().context("a client did not say how much it did")?;
         let proxy_seconds_per_unit = before.zip(after).map(|(before, after)| (after - before) / units);
         Ok(Sample { answer, proxy_seconds_per_unit, foreign })

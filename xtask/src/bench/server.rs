@@ -31,7 +31,7 @@ pub(crate) struct ServerArgs {
 pub(crate) fn run(args: &ServerArgs) -> Result<()> {
     super::files::raise_limit()?;
     let listen = |port: Port| {
-        TcpListener::bind((args.ip, args.port + port as u16)).context("cannot listen for the benchmark")
+        TcpListener::bind(port.at(args.ip, args.port)).context("cannot listen for the benchmark")
     };
     let (echo_port, sink_port, source_port) =
         (listen(Port::Echo)?, listen(Port::Sink)?, listen(Port::Source)?);

@@ -1,19 +1,19 @@
 //! The ways from the client to the server that are compared, and how each is set up.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
 use super::netns::Network;
+use super::peer::Peer;
+use super::suite::{PROXY_PORT, SERVER_PORT, Suite};
 use super::task::{Load, Task};
+use super::this;
 use super::worker::Worker;
-
-/// The server's first port; the others follow.
-pub(super) const SERVER_PORT: u16 = 7000;
-/// The first port of a proxy that clients connect to.
-const PROXY_PORT: u16 = 7100;
 
 /// What sluice does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,6 +24,14 @@ pub(crate) enum Mode {
     Opaque,
     /// Forwarded and inspected.
     Detect,
+}
+
+/// What can stand between the client and the server, as it is named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Exec(Mode),
+    RelayCopy,
+    Peer(Peer),
 }
 
 /// A way from the client to the server.
@@ -38,9 +46,9 @@ pub(super) enum Variant {
     },
     /// The floor.
     RelayCopy,
-    Haproxy {
+    Peer {
+        peer: Peer,
         program: PathBuf,
-        splice: bool,
     },
 }
 
@@ -54,30 +62,68 @@ pub(super) struct Rig {
 
 /// Where things are and how long a sample is.
 pub(super) struct Stage<'a> {
+    pub(super) suite: Suite,
     pub(super) network: &'a Network,
     pub(super) directory: &'a Path,
     pub(super) seconds: f64,
+}
+
+impl Stage<'_> {
+    /// Where `sluice exec` reports to.
+    pub(super) fn report(&self) -> PathBuf {
+        self.directory.join("report.jsonl")
+    }
+}
+
+impl ValueEnum for Way {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Exec(Mode::Skip),
+            Self::Exec(Mode::Opaque),
+            Self::Exec(Mode::Detect),
+            Self::RelayCopy,
+            Self::Peer(Peer::Haproxy),
+            Self::Peer(Peer::HaproxySplice),
+            Self::Peer(Peer::Nginx),
+            Self::Peer(Peer::Envoy),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Exec(mode) => mode.to_possible_value(),
+            Self::RelayCopy => Some(PossibleValue::new("relay-copy").help("A bare relay: the floor")),
+            Self::Peer(peer) => peer.to_possible_value(),
+        }
+    }
+}
+
+impl Way {
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
+    }
 }
 
 impl Variant {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Direct => "direct".into(),
-            Self::Exec { mode, build, .. } => {
-                let mode = mode.to_possible_value().map_or_else(String::new, |value| value.get_name().into());
-                format!("{mode}{build}")
-            }
-            Self::RelayCopy => "relay-copy".into(),
-            Self::Haproxy { splice: false, .. } => "haproxy".into(),
-            Self::Haproxy { splice: true, .. } => "haproxy splice".into(),
+            Self::Exec { mode, build, .. } => format!("{}{build}", Way::Exec(*mode).name()),
+            Self::RelayCopy => Way::RelayCopy.name(),
+            Self::Peer { peer, .. } => Way::Peer(*peer).name(),
         }
     }
 
     pub(super) fn mode(&self) -> Option<Mode> {
         match self {
             Self::Exec { mode, .. } => Some(*mode),
-            Self::Direct | Self::RelayCopy | Self::Haproxy { .. } => None,
+            Self::Direct | Self::RelayCopy | Self::Peer { .. } => None,
         }
+    }
+
+    /// Whether sluice counts the requests of this load.
+    pub(super) fn counts(&self, load: Load) -> bool {
+        self.mode() == Some(Mode::Detect) && matches!(load.task, Task::Http1 | Task::Http2)
     }
 
     /// Starts what stands between, then the client, which is warm when this returns.
@@ -98,20 +144,20 @@ impl Variant {
 
     /// What clients connect to by themselves.
     fn proxy(&self, stage: &Stage<'_>) -> Result<Option<Command>> {
-        let mut command = match self {
-            Self::Direct | Self::Exec { .. } => return Ok(None),
-            Self::RelayCopy => this("bench-relay")?,
-            Self::Haproxy { program, splice } => {
-                let mut command = this("bench-haproxy")?;
-                command.arg("--program").arg(program);
-                command.arg("--config").arg(stage.directory.join("haproxy.cfg"));
-                command.args(splice.then_some("--splice"));
-                command
+        let server_ip = stage.network.server_ip;
+        match self {
+            Self::Direct | Self::Exec { .. } => Ok(None),
+            Self::RelayCopy => {
+                let mut command = this("bench-relay")?;
+                command.args(["--listen", &PROXY_PORT.to_string()]);
+                command.args(["--ip", &server_ip.to_string(), "--port", &SERVER_PORT.to_string()]);
+                Ok(Some(command))
             }
-        };
-        command.args(["--listen", &PROXY_PORT.to_string()]);
-        command.args(["--ip", &stage.network.server_ip.to_string(), "--port", &SERVER_PORT.to_string()]);
-        Ok(Some(command))
+            Self::Peer { peer, program } => {
+                let routes = stage.suite.routes(Ipv4Addr::LOCALHOST.into(), server_ip);
+                peer.command(program, &routes, stage.directory).map(Some)
+            }
+        }
     }
 
     fn client(&self, load: Load, stage: &Stage<'_>) -> Result<Command> {
@@ -121,6 +167,13 @@ impl Variant {
                 let mut exec = Command::new(sluice);
                 let ports = format!("{SERVER_PORT}-{}", SERVER_PORT + 9);
                 exec.arg("exec");
+                if let Some(threads) = stage.suite.proxy_threads() {
+                    // tokio's own variable; sluice has no setting for it.
+                    exec.env("TOKIO_WORKER_THREADS", threads.to_string());
+                }
+                if self.counts(load) {
+                    exec.arg("--report").arg(stage.report());
+                }
                 match mode {
                     Mode::Skip => exec.args(["--skip-outbound-ports", &ports]),
                     Mode::Opaque => exec.args(["--opaque-ports", &ports]),
@@ -129,11 +182,11 @@ impl Variant {
                 exec.arg("--").arg(client.get_program()).args(client.get_args());
                 exec
             }
-            Self::Direct | Self::RelayCopy | Self::Haproxy { .. } => client,
+            Self::Direct | Self::RelayCopy | Self::Peer { .. } => client,
         };
         let (ip, port) = match self {
             Self::Direct | Self::Exec { .. } => (stage.network.server_ip.to_string(), SERVER_PORT),
-            Self::RelayCopy | Self::Haproxy { .. } => ("127.0.0.1".into(), PROXY_PORT),
+            Self::RelayCopy | Self::Peer { .. } => ("127.0.0.1".into(), PROXY_PORT),
         };
         let task = load.task.to_possible_value().context("a task has no name")?;
         command.args(["--ip", &ip, "--port", &port.to_string(), "--task", task.get_name()]);
@@ -156,20 +209,6 @@ impl Rig {
         self.client.finish().with_context(|| format!("after {}", load.name()))?;
         self.proxy.map_or(Ok(()), Worker::finish)
     }
-}
-
-/// The server, ready.
-pub(super) fn server(network: &Network, directory: &Path) -> Result<Worker> {
-    let mut command = this("bench-server")?;
-    command.args(["--ip", &network.server_ip.to_string(), "--port", &SERVER_PORT.to_string()]);
-    Worker::start(command, network.server(), &directory.join("server.log"))
-}
-
-/// This program, in another part.
-fn this(part: &str) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-    command.arg(part);
-    Ok(command)
 }
 
 /// Idle connections, to see what they take.

@@ -1,0 +1,63 @@
+//! The servers of a suite: ours for streams, nginx and nghttpd for HTTP.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::netns::Network;
+use super::peer::nginx;
+use super::suite::{SERVER_PORT, Suite};
+use super::task::Port;
+use super::worker::Worker;
+use super::{program, this};
+use crate::workspace;
+
+/// What the servers of HTTP answer.
+const BODY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Starts them; they are ready when this returns.
+pub(super) fn start(suite: Suite, network: &Network, directory: &Path) -> Result<Vec<Worker>> {
+    let ip = network.server_ip;
+    let start = |command: Result<Command>, name: &str| {
+        Worker::start(command?, network.server(), &directory.join(format!("{name}.log")))
+    };
+    match suite {
+        Suite::Streams => Ok(vec![start(streams(network), "server")?]),
+        Suite::Http => Ok(vec![
+            start(http1(Port::Http1.at(ip, SERVER_PORT), directory), "nginx")?,
+            start(http2(Port::Http2.at(ip, SERVER_PORT), directory), "nghttpd")?,
+        ]),
+    }
+}
+
+fn streams(network: &Network) -> Result<Command> {
+    let mut command = this("bench-server")?;
+    command.args(["--ip", &network.server_ip.to_string(), "--port", &SERVER_PORT.to_string()]);
+    Ok(command)
+}
+
+fn http1(listen: SocketAddr, directory: &Path) -> Result<Command> {
+    let nginx = workspace::program("nginx").context("nginx is not installed")?;
+    let mut command = program::command(&nginx, &[listen])?;
+    let config = directory.join("server.conf");
+    fs::write(&config, nginx::server(listen, BODY, directory))?;
+    nginx::arguments(&mut command, &config, directory);
+    Ok(command)
+}
+
+/// nghttpd: four times as fast as nginx in HTTP/2, so that what is compared are the proxies.
+fn http2(listen: SocketAddr, directory: &Path) -> Result<Command> {
+    let nghttpd = workspace::program("nghttpd").context("nghttpd is not installed")?;
+    let files = directory.join("www");
+    fs::create_dir_all(&files)?;
+    fs::write(files.join("index.html"), BODY)?;
+    let mut command = program::command(&nghttpd, &[listen])?;
+    // Proxies send the requests of all clients on one connection, before they know how many it may have.
+    command.arg("--max-concurrent-streams=1000");
+    command.args(["--no-tls", "--workers=1", "--address", &listen.ip().to_string(), "--htdocs"]);
+    command.arg(files).arg(listen.port().to_string());
+    Ok(command)
+}
