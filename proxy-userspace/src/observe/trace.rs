@@ -80,15 +80,13 @@ impl TraceHeaders {
 
 /// W3C Trace Context: `version-trace-parent-flags`, in lower case.
 ///
-/// What a later version adds behind another `-` is left aside, as section 3.2.2.3 asks for.
+/// What a later version adds behind another `-` is left aside, whatever it is, as section 3.2.2.3 asks for.
 fn traceparent(value: &[u8]) -> Option<TraceContext> {
-    if value.iter().any(u8::is_ascii_uppercase) {
-        return None;
-    }
     let mut parts = value.split(|&byte| byte == b'-');
-    let [version] = hex::<1>(parts.next()?)?;
-    let (trace_id, parent_id) = (id(parts.next()?)?, id(parts.next()?)?);
-    let [flags] = hex::<1>(parts.next()?)?;
+    let mut lower = || parts.next().filter(|part| !part.iter().any(u8::is_ascii_uppercase));
+    let [version] = hex::<1>(lower()?)?;
+    let (trace_id, parent_id) = (id(lower()?)?, id(lower()?)?);
+    let [flags] = hex::<1>(lower()?)?;
     let is_known = version == 0 && parts.next().is_none() || (1..0xff).contains(&version);
     is_known.then_some(TraceContext { trace_id, parent_id, sampled: flags & 1 != 0 })
 }
@@ -163,6 +161,7 @@ mod tests {
             ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03", true),
             ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true),
             ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-is", true),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-WHAT-IT-IS-IN-CAPITALS", true),
         ] {
             assert_eq!(told(&[("traceparent", value)]), context(TRACE, sampled), "{value}");
         }
