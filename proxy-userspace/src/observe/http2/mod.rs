@@ -207,7 +207,7 @@ impl Http2 {
                     if self.is_idle(stream) {
                         return Err(Lost::MalformedHttp2);
                     }
-                    if let Some(stream) = self.streams.get_mut(stream) {
+                    if let Some(stream) = self.streams.answered(stream) {
                         stream.response_bytes += length as u64;
                     }
                     if end_stream {
@@ -267,7 +267,7 @@ impl Http2 {
         if self.is_idle(id) {
             return Err(if is_promised(id) { Lost::MalformedHttp2 } else { Lost::UnaskedResponse });
         }
-        let Some(stream) = self.streams.get_mut(id) else {
+        let Some(stream) = self.streams.answered(id) else {
             return Ok(());
         };
         let is_first = stream.response_began.is_none();

@@ -81,6 +81,11 @@ impl Streams {
         self.slots.get_mut(usize::from(self.places.get(at)?.slot))?.as_mut()
     }
 
+    /// A stream, if it is open and its response has not ended: what a server sends behind the end is no part of it.
+    pub(super) fn answered(&mut self, id: u32) -> Option<&mut Stream> {
+        self.get_mut(id).filter(|stream| stream.response_ended.is_none())
+    }
+
     /// Ends a stream, if it is open, and tells of it. `end` is how, unless its response is complete.
     pub(super) fn end(&mut self, id: u32, end: End, now: Instant, listener: &mut dyn Listener) {
         let Some(place) = self.find(id).and_then(|at| self.places.remove(at)) else {

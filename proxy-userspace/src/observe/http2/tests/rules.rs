@@ -138,6 +138,18 @@ fn whatever_the_peers_send_what_is_held_is_bounded() {
 }
 
 #[test]
+fn what_a_server_sends_behind_the_end_of_its_response_is_no_part_of_it() {
+    let late = [ok(END_HEADERS, 1), frame(DATA, 0, 1, b"late")].concat();
+    let told = follow(&opened([
+        (Client, call(1, "/a/b")),
+        (Server, frame(DATA, END_STREAM, 1, b"ab")),
+        (Server, late),
+        (Client, frame(DATA, END_STREAM, 1, b"")),
+    ]));
+    assert_eq!(told[1..], ["complete POST Grpc b.test /a/b: - grpc - 2 bytes 2/5/-/3"]);
+}
+
+#[test]
 fn before_the_preface_is_whole_it_may_be_another_protocol() {
     let server = |bytes: &[u8]| follow(&[(Server, bytes.to_vec())]);
     assert_eq!(follow(&[(Client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX".to_vec())]), ["other"]);
