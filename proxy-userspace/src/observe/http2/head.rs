@@ -67,8 +67,7 @@ impl RequestHead {
                 self.kind.get_or_insert_with(|| Kind::from_content_type(value));
             }
             Name::Protocol => {
-                let token = value.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-                self.protocol.get_or_insert_with(|| token.to_ascii_lowercase().into_boxed_str());
+                self.protocol = self.protocol.take().or_else(|| token(value));
             }
             Name::TraceParent
             | Name::B3
@@ -143,6 +142,13 @@ impl ResponseHead {
             self.grpc_status = self.grpc_status.or_else(|| number(value));
         }
     }
+}
+
+/// A protocol's name, in lower case; `None` where it is none that can be read.
+fn token(value: &[u8]) -> Option<Box<str>> {
+    let is_readable = !value.is_empty() && value.iter().all(u8::is_ascii_graphic);
+    let token = str::from_utf8(value).ok().filter(|_| is_readable)?;
+    Some(token.to_ascii_lowercase().into_boxed_str())
 }
 
 /// A number in decimal digits.

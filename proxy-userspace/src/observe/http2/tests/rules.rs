@@ -150,6 +150,15 @@ fn what_a_server_sends_behind_the_end_of_its_response_is_no_part_of_it() {
 }
 
 #[test]
+fn a_protocol_that_has_no_name_is_a_tunnel() {
+    for (protocol, told) in [("", "connect"), ("a b", "connect"), ("WebSocket", "websocket")] {
+        let connect = headers(END_HEADERS, 1, &[(":method", "CONNECT"), (":protocol", protocol)]);
+        let told_of = follow(&opened([(Client, connect), (Server, ok(END_HEADERS, 1))]));
+        assert_eq!(told_of[1], format!("upgraded {told}"));
+    }
+}
+
+#[test]
 fn before_the_preface_is_whole_it_may_be_another_protocol() {
     let server = |bytes: &[u8]| follow(&[(Server, bytes.to_vec())]);
     assert_eq!(follow(&[(Client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX".to_vec())]), ["other"]);
