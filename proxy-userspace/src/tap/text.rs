@@ -42,7 +42,7 @@ fn write_text(line: &mut String, event: &Event<'_>) -> fmt::Result {
     write!(
         line,
         "{} {} proxy={} src={} dst={} protocol={} :method={} :authority={} :path={}",
-        event.time,
+        Word(Some(&event.time)),
         Word(Some(&event.workload)),
         match &*event.direction {
             "inbound" => "in",
