@@ -14,6 +14,8 @@
 //! observer that has nothing more to look for holds nothing on the heap but what it has to report.
 
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http1;
 mod http2;
 mod observation;

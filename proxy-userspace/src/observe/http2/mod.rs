@@ -16,7 +16,7 @@
 
 mod frames;
 mod head;
-mod hpack;
+pub(super) mod hpack;
 mod huffman;
 mod preface;
 mod recent;

@@ -6,7 +6,7 @@
 mod name;
 mod table;
 
-pub(super) use name::Name;
+pub(in crate::observe) use name::Name;
 
 use self::{
     name::{MAX_NAME, MAX_VALUE, STATIC_ENTRIES, static_name, static_value},
@@ -21,7 +21,7 @@ const MALFORMED: Lost = Lost::MalformedHpack;
 
 /// Reads one direction's header blocks, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(in crate::observe) struct Decoder {
     table: Table,
 }
 
@@ -32,7 +32,11 @@ impl Decoder {
     /// # Errors
     /// The block breaks the rules, or its table is to be larger than is kept. No block can be read after
     /// that.
-    pub(super) fn read(&mut self, block: &[u8], mut field: impl FnMut(Name, &[u8])) -> Result<(), Lost> {
+    pub(in crate::observe) fn read(
+        &mut self,
+        block: &[u8],
+        mut field: impl FnMut(Name, &[u8]),
+    ) -> Result<(), Lost> {
         let mut input = Input(block);
         let mut scratch = [0; MAX_VALUE];
         let mut may_resize = true;

@@ -4,7 +4,7 @@ use crate::observe::{MAX_AUTHORITY, MAX_TARGET, trace::TraceHeaders};
 
 /// The name of a header field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Name {
+pub(in crate::observe) enum Name {
     /// Any but the following: its value is never looked at.
     Other,
     /// `:method`
@@ -62,12 +62,12 @@ impl Name {
     ];
 
     /// The name that is written so; on HTTP/2 all are in lower case.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+    pub(in crate::observe) fn from_bytes(bytes: &[u8]) -> Self {
         Self::ALL.into_iter().find(|name| name.as_bytes() == bytes).unwrap_or(Self::Other)
     }
 
     /// As it is written; empty for what is of no interest.
-    pub(in super::super) const fn as_bytes(self) -> &'static [u8] {
+    pub(in crate::observe) const fn as_bytes(self) -> &'static [u8] {
         match self {
             Self::Other => b"",
             Self::Method => b":method",
@@ -89,7 +89,7 @@ impl Name {
 
     /// Bytes that are kept of its values, [`MAX_VALUE`] at most: enough to see that one is longer than
     /// any that means something.
-    pub(super) const fn kept(self) -> usize {
+    pub(in crate::observe) const fn kept(self) -> usize {
         match self {
             Self::Other => 0,
             Self::Method => 8,

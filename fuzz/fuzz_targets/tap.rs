@@ -1,0 +1,4 @@
+//! The target `tap`; what it asserts is in `src/tap.rs`.
+#![cfg_attr(fuzzing, no_main)]
+
+sluice_fuzz::target!(tap);
