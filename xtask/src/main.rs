@@ -8,6 +8,7 @@ mod bench;
 mod cli;
 mod command;
 mod demo;
+mod fuzz;
 mod lint;
 mod setup;
 mod test;

@@ -26,15 +26,21 @@ pub(crate) enum Purpose {
     Lint,
     /// Build, and run the tests, those in VMs included.
     Test,
+    /// Build, and run the fuzz targets.
+    Fuzz,
     /// Build, and compare with other proxies.
     Bench,
-    /// Build, lint and test: what a change must pass.
+    /// Build, lint, test and fuzz: what a change must pass.
     All,
 }
 
 impl Purpose {
     fn tests(self) -> bool {
         matches!(self, Self::Test | Self::All)
+    }
+
+    fn fuzzes(self) -> bool {
+        matches!(self, Self::Fuzz | Self::All)
     }
 
     fn lints(self) -> bool {
@@ -80,6 +86,8 @@ const LINKER: &[Package] = &[
     library("libxml2-dev", "needed to link with LLVM"),
     program("g++", "g++", "the C++ library that LLVM is linked with"),
 ];
+
+const FUZZ: &[Package] = &[program("g++", "g++", "compiles libFuzzer")];
 
 const TESTS: &[Package] = &[
     program("qemu-system-x86", "qemu-system-x86_64", "runs the tests on other kernels"),
@@ -200,6 +208,11 @@ impl Plan {
             plan.environments.push(&python::BENCH);
         }
         plan.environments.retain(|environment| !environment.is_here());
+        if purpose.fuzzes() {
+            // Wanted for bpf-linker as well, where that is not there.
+            wanted.retain(|package| FUZZ.iter().all(|other| other.name != package.name));
+            wanted.extend(FUZZ);
+        }
         if purpose.lints() {
             if !works("cargo-deny", &["--version"]) {
                 plan.crates.push(&CARGO_DENY);
