@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -39,11 +39,15 @@ fn streams(network: &Network) -> Result<Command> {
     Ok(command)
 }
 
+/// nginx, which reads a file and writes a line of its log for each request, as it does by default: what a request
+/// costs a server decides how much a proxy's share is.
 fn http1(listen: SocketAddr, directory: &Path) -> Result<Command> {
     let nginx = workspace::program("nginx").context("nginx is not installed")?;
     let mut command = program::command(&nginx, &[listen])?;
     let config = directory.join("server.conf");
-    fs::write(&config, nginx::server(listen, BODY, directory))?;
+    let log = directory.join("access.log");
+    fs::write(&log, "")?;
+    fs::write(&config, nginx::server(listen, &files(directory)?, &log, directory))?;
     nginx::arguments(&mut command, &config, directory);
     Ok(command)
 }
@@ -51,13 +55,18 @@ fn http1(listen: SocketAddr, directory: &Path) -> Result<Command> {
 /// nghttpd: four times as fast as nginx in HTTP/2, so that what is compared are the proxies.
 fn http2(listen: SocketAddr, directory: &Path) -> Result<Command> {
     let nghttpd = workspace::program("nghttpd").context("nghttpd is not installed")?;
-    let files = directory.join("www");
-    fs::create_dir_all(&files)?;
-    fs::write(files.join("index.html"), BODY)?;
     let mut command = program::command(&nghttpd, &[listen])?;
     // Proxies send the requests of all clients on one connection, before they know how many it may have.
     command.arg("--max-concurrent-streams=1000");
     command.args(["--no-tls", "--workers=1", "--address", &listen.ip().to_string(), "--htdocs"]);
-    command.arg(files).arg(listen.port().to_string());
+    command.arg(files(directory)?).arg(listen.port().to_string());
     Ok(command)
+}
+
+/// The directory of what is served.
+fn files(directory: &Path) -> Result<PathBuf> {
+    let files = directory.join("www");
+    fs::create_dir_all(&files)?;
+    fs::write(files.join("index.html"), BODY)?;
+    Ok(files)
 }

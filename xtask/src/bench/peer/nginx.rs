@@ -41,10 +41,11 @@ pub(super) fn proxy(routes: &[Route], directory: &Path) -> Result<String> {
     Ok(config + "}\n")
 }
 
-/// The configuration of a server that answers every request with `body`.
-pub(in crate::bench) fn server(listen: SocketAddr, body: &str, directory: &Path) -> String {
+/// The configuration of a server of `files`, which logs as Debian's does.
+pub(in crate::bench) fn server(listen: SocketAddr, files: &Path, log: &Path, directory: &Path) -> String {
+    let (files, log) = (files.display(), log.display());
     begin(directory)
-        + &format!("  server {{ listen {listen}; location / {{ return 200 \"{body}\"; }} }}\n}}\n")
+        + &format!("  sendfile on;\n  server {{ listen {listen}; root {files}; access_log {log}; }}\n}}\n")
 }
 
 /// The arguments that run it with this configuration.
