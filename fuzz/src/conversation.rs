@@ -101,7 +101,7 @@ impl Conversation {
         Self {
             cut: u16::from_be_bytes([option(0), option(1)]),
             wants_details: option(2) & 1 != 0,
-            end: [End::Cut, End::ClientReset, End::ServerReset, End::Complete][usize::from(option(2) >> 6)],
+            end: [End::Cut, End::ClientReset, End::ServerReset, End::ClientLeft][usize::from(option(2) >> 6)],
             turns,
         }
     }
@@ -113,7 +113,7 @@ impl Conversation {
             End::Cut => 0,
             End::ClientReset => 1,
             End::ServerReset => 2,
-            End::Complete => 3,
+            End::ClientLeft | End::Complete => 3,
         };
         let [high, low] = self.cut.to_be_bytes();
         let mut input = vec![high, low, end << 6 | u8::from(self.wants_details)];
