@@ -1,7 +1,7 @@
 //! A message's body: where it ends, and what of it is data.
 //!
 //! ```text
-//! chunk*  "0" line  trailers          chunk: hex{1,16} line  data  (CRLF | LF)
+//! chunk*  "0" line  trailers          chunk: hex+ line  data  (CRLF | LF)
 //!                                     line:  (SP | HTAB | ";" anything)?  (CRLF | LF)
 //! ```
 
@@ -12,9 +12,6 @@ use super::{
     fields::{Fields, Interest},
     kept::split,
 };
-
-/// Digits in a chunk's size: as many as a number of 64 bits has.
-const MAX_DIGITS: u8 = 16;
 
 /// What remains of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +30,7 @@ pub(super) enum Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chunks {
     /// A digit of the size, or what ends it.
-    Size { size: u64, digits: u8 },
+    Size { size: u64, has_begun: bool },
     /// The rest of the size's line.
     Extension { size: u64 },
     /// The LF of the size's line.
@@ -113,7 +110,7 @@ impl Body {
 
 impl Chunks {
     /// Before a chunk.
-    const NEXT: Self = Self::Size { size: 0, digits: 0 };
+    const NEXT: Self = Self::Size { size: 0, has_begun: false };
 
     /// Takes the next byte of what is neither data nor trailers, or the rest of a line.
     fn framing<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Lost> {
@@ -121,18 +118,23 @@ impl Chunks {
             return Ok(bytes);
         };
         *self = match (*self, first) {
-            (Self::Size { size, digits: 1.. } | Self::Extension { size } | Self::SizeLf { size }, b'\n') => {
+            (
+                Self::Size { size, has_begun: true } | Self::Extension { size } | Self::SizeLf { size },
+                b'\n',
+            ) => {
                 if size == 0 {
                     Self::Trailers
                 } else {
                     Self::Data { left: size }
                 }
             }
-            (Self::Size { size, digits: 1.. }, b'\r') => Self::SizeLf { size },
-            (Self::Size { size, digits: 1.. }, b';' | b' ' | b'\t') => Self::Extension { size },
-            (Self::Size { size, digits }, _) if first.is_ascii_hexdigit() && digits < MAX_DIGITS => {
-                let digit = char::from(first).to_digit(16).unwrap_or(0);
-                Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
+            (Self::Size { size, has_begun: true }, b'\r') => Self::SizeLf { size },
+            (Self::Size { size, has_begun: true }, b';' | b' ' | b'\t') => Self::Extension { size },
+            (Self::Size { size, .. }, _) => {
+                // There may be any number of zeros in front; beyond 64 bits there is no size.
+                let digit = char::from(first).to_digit(16).ok_or(Lost::MalformedHttp1)?;
+                let higher = size.checked_mul(16).ok_or(Lost::MalformedHttp1)?;
+                Self::Size { size: higher | u64::from(digit), has_begun: true }
             }
             (Self::Extension { size }, _) => {
                 rest = split(bytes, memchr(b'\n', bytes).unwrap_or(bytes.len())).1;

@@ -25,7 +25,7 @@ pub(super) trait Interest {
     /// Whether the value of the field of this name, in lower case, is to be kept.
     fn keeps(&self, name: &[u8]) -> bool;
     /// Takes a field that is kept; its value has no whitespace around it.
-    fn field(&mut self, name: &[u8], value: Value<'_>) -> Result<(), Lost>;
+    fn field(&mut self, name: &[u8], value: Value<'_>);
 }
 
 /// A field's value.
@@ -38,14 +38,18 @@ pub(super) struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The elements of a list, but for empty ones. One that was cut cannot be read.
-    pub(super) fn elements(self) -> Result<impl Iterator<Item = &'a [u8]>, Lost> {
-        if self.is_cut {
-            return Err(Lost::MalformedHttp1);
-        }
-        let elements = self.bytes.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        Ok(elements.filter(|element| !element.is_empty()))
+    /// The elements of a list, but for empty ones.
+    pub(super) fn elements(self) -> impl Iterator<Item = &'a [u8]> {
+        self.bytes.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
     }
+}
+
+/// A value without the whitespace around it, of which HTTP has two kinds (RFC 9110, section 5.6.3).
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Nobody who is interested.
@@ -56,9 +60,7 @@ impl Interest for Nobody {
         false
     }
 
-    fn field(&mut self, _name: &[u8], _value: Value<'_>) -> Result<(), Lost> {
-        Ok(())
-    }
+    fn field(&mut self, _name: &[u8], _value: Value<'_>) {}
 }
 
 /// Follows bytes through fields, up to the empty line behind them. Keeps up to `N` bytes of a value.
@@ -145,13 +147,13 @@ impl<const N: usize> Fields<N> {
                     }
                     b'\n' => self.expecting = Expecting::EmptyLf,
                     _ => {
-                        self.finish(interest)?;
+                        self.finish(interest);
                         self.name.clear();
                         self.expecting = Expecting::Name;
                     }
                 },
                 Expecting::EmptyLf if first == b'\n' => {
-                    self.finish(interest)?;
+                    self.finish(interest);
                     let end = bytes.len() - beyond.len() - after_first.len();
                     return Ok(Some(split(bytes, end).1));
                 }
@@ -195,16 +197,14 @@ impl<const N: usize> Fields<N> {
     }
 
     /// Tells of the last field, where nothing more comes: it may have been folded until now.
-    pub(super) fn finish(&mut self, interest: &mut impl Interest) -> Result<(), Lost> {
-        let told = match self.fate {
-            Fate::Kept => {
-                let value = Value { bytes: self.value.bytes().trim_ascii(), is_cut: self.value.is_cut() };
-                interest.field(self.name.bytes(), value)
-            }
-            Fate::None | Fate::Skipped => Ok(()),
-        };
+    pub(super) fn finish(&mut self, interest: &mut impl Interest) {
+        if self.fate == Fate::Kept {
+            let value = self.value.bytes();
+            // The CR of the line's end.
+            let value = value.strip_suffix(b"\r").unwrap_or(value);
+            interest.field(self.name.bytes(), Value { bytes: trim(value), is_cut: self.value.is_cut() });
+        }
         self.fate = Fate::None;
-        told
     }
 
     /// The name and its colon are there.

@@ -70,7 +70,7 @@ impl GrpcWeb {
         if left > 0 {
             return Ok(Expecting::Trailers { left });
         }
-        self.fields.finish(status)?;
+        self.fields.finish(status);
         Ok(Expecting::Ended)
     }
 }

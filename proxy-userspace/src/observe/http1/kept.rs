@@ -25,10 +25,13 @@ impl<const N: usize> Kept<N> {
         self.append(bytes);
     }
 
-    /// Puts one space in the place of the whitespace at the end, or appends it.
+    /// Puts one space in the place of the line's end and the whitespace before it, or appends it.
     pub(super) fn fold(&mut self) {
         if !self.is_cut {
-            self.len = self.bytes().trim_ascii_end().len();
+            let line = self.bytes();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+            self.len = line.len() - line.iter().rev().take_while(is_blank).count();
         }
         self.extend(b" ");
     }

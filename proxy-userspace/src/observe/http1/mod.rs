@@ -283,7 +283,7 @@ impl Http1 {
             return Err(Stop::Tunnel);
         }
         self.refuse(method)?;
-        match self.response.body(method) {
+        match self.response.body(method)? {
             Body::Ended => self.end_response(now, listener),
             body @ (Body::Length(_) | Body::Chunked(_) | Body::UntilClose) => {
                 self.server = Server::Body { body, is_grpc };

@@ -100,15 +100,14 @@ impl Interest for RequestHead {
         }
     }
 
-    fn field(&mut self, name: &[u8], value: Value<'_>) -> Result<(), Lost> {
+    fn field(&mut self, name: &[u8], value: Value<'_>) {
         match name {
             b"host" => self.authority.tell(value.bytes),
-            b"content-length" | b"transfer-encoding" => self.framing.field(name, value)?,
+            b"content-length" | b"transfer-encoding" => self.framing.field(name, value),
             b"content-type" => self.kind = Kind::from_content_type(value.bytes),
-            b"upgrade" => self.upgrade.field(value.bytes),
+            b"upgrade" => self.upgrade.field(value),
             _ => self.trace.header(name, value.bytes),
         }
-        Ok(())
     }
 }
 

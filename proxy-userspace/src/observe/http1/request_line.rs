@@ -1,8 +1,11 @@
 //! HTTP/1: the request line; the method and the start of the target are kept.
 //!
 //! ```text
-//! (CRLF | LF){0,2}  method{1,20}  SP  target{1,65536}  SP  "HTTP/1." digit  (CRLF | LF)
+//! (CRLF | LF)*  method{1,20}  SP  target{1,65536}  SP  "HTTP/1." digit  (CRLF | LF)
 //! ```
+//!
+//! Before the first line there may be two empty lines, with more it is no HTTP; between requests there may
+//! be 255.
 //!
 //! Only the whole line counts: a token, or a token and a word, is how many protocols start
 //! (`PING`, `EHLO name`), and they must not be mistaken for HTTP.
@@ -12,7 +15,7 @@ use super::{
     kept::{Kept, split},
 };
 
-/// Empty lines tolerated before the request line (RFC 9112, section 2.2, asks for at least one).
+/// Empty lines tolerated before the first request line (RFC 9112, section 2.2, asks for at least one).
 const MAX_EMPTY_LINES: u8 = 2;
 /// Bytes in a method. The longest registered one, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD: u8 = 20;
@@ -29,6 +32,7 @@ pub(super) const VERSION: &[u8] = b"HTTP/1.";
 #[derive(Debug)]
 pub(super) struct RequestLine {
     expecting: Expecting,
+    is_first: bool,
     method: Kept<MAX_KEPT_METHOD>,
     target: Kept<MAX_KEPT_TARGET>,
     version: Version,
@@ -63,6 +67,7 @@ impl RequestLine {
     pub(super) const fn new() -> Self {
         Self {
             expecting: Expecting::Start { empty_lines: 0 },
+            is_first: true,
             method: Kept::new(),
             target: Kept::new(),
             version: Version::Http11,
@@ -70,9 +75,10 @@ impl RequestLine {
         }
     }
 
-    /// Starts anew.
+    /// Starts anew, after a request.
     pub(super) const fn begin(&mut self) {
         self.expecting = Expecting::Start { empty_lines: 0 };
+        self.is_first = false;
         self.method.clear();
         self.target.clear();
         self.length = 0;
@@ -142,11 +148,12 @@ impl RequestLine {
     /// Takes the next byte, of anything but a target.
     fn push(&mut self, byte: u8) -> Progress {
         use Expecting::{Digit, Failed, LineEnd, LineLf, Method, Name, Start, StartLf, Target};
+        let most_empty_lines = if self.is_first { MAX_EMPTY_LINES } else { u8::MAX };
         self.expecting = match (self.expecting, byte) {
             (LineEnd | LineLf, b'\n') => return Progress::Matched,
             (LineEnd, b'\r') => LineLf,
-            (Start { empty_lines }, b'\r') if empty_lines < MAX_EMPTY_LINES => StartLf { empty_lines },
-            (Start { empty_lines }, b'\n') if empty_lines < MAX_EMPTY_LINES => {
+            (Start { empty_lines }, b'\r') if empty_lines < most_empty_lines => StartLf { empty_lines },
+            (Start { empty_lines }, b'\n') if empty_lines < most_empty_lines => {
                 Start { empty_lines: empty_lines + 1 }
             }
             (StartLf { empty_lines }, b'\n') => Start { empty_lines: empty_lines + 1 },

@@ -51,9 +51,9 @@ impl ResponseHead {
     }
 
     /// What this, the final response, has for a body.
-    pub(super) fn body(&self, method: Method) -> Body {
+    pub(super) fn body(&self, method: Method) -> Result<Body, Lost> {
         match (method, self.line.status()) {
-            (Method::Head, _) | (_, 204 | 304) => Body::Ended,
+            (Method::Head, _) | (_, 204 | 304) => Ok(Body::Ended),
             _ => self.framing.of_response(),
         }
     }
@@ -88,21 +88,12 @@ impl Interest for ResponseHead {
         )
     }
 
-    fn field(&mut self, name: &[u8], value: Value<'_>) -> Result<(), Lost> {
+    fn field(&mut self, name: &[u8], value: Value<'_>) {
         match name {
             b"content-length" | b"transfer-encoding" => self.framing.field(name, value),
-            b"upgrade" => {
-                self.upgrade.field(value.bytes);
-                Ok(())
-            }
-            b"content-type" => {
-                self.is_grpc_web = is_binary_grpc_web(value.bytes);
-                Ok(())
-            }
-            b"content-encoding" => {
-                self.is_encoded = !value.bytes.eq_ignore_ascii_case(b"identity");
-                Ok(())
-            }
+            b"upgrade" => self.upgrade.field(value),
+            b"content-type" => self.is_grpc_web = is_binary_grpc_web(value.bytes),
+            b"content-encoding" => self.is_encoded = !value.bytes.eq_ignore_ascii_case(b"identity"),
             _ => self.grpc_status.field(name, value),
         }
     }
@@ -113,10 +104,9 @@ impl Interest for GrpcStatus {
         name == b"grpc-status"
     }
 
-    fn field(&mut self, _name: &[u8], value: Value<'_>) -> Result<(), Lost> {
+    fn field(&mut self, _name: &[u8], value: Value<'_>) {
         // What is no number is no status: the call is then one without, and HTTP goes on.
         self.0 = decimal(value.bytes).and_then(|status| u32::try_from(status).ok());
-        Ok(())
     }
 }
 

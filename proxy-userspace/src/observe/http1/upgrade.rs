@@ -1,6 +1,6 @@
 //! What an `Upgrade` field names.
 
-use super::kept::Kept;
+use super::{fields::Value, kept::Kept};
 
 /// Bytes kept of a protocol's name.
 const MAX_PROTOCOL: usize = 32;
@@ -21,9 +21,8 @@ impl Upgrade {
     }
 
     /// Takes a field's value; what came first counts.
-    pub(super) fn field(&mut self, value: &[u8]) {
-        let mut protocols = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        if let (true, Some(first)) = (self.0.bytes().is_empty(), protocols.find(|first| !first.is_empty())) {
+    pub(super) fn field(&mut self, value: Value<'_>) {
+        if let (true, Some(first)) = (self.0.bytes().is_empty(), value.elements().next()) {
             self.0.extend_lower(first);
         }
     }

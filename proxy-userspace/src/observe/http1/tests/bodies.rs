@@ -28,12 +28,20 @@ pub(super) const CORPUS: &[Scenario] = &[
         told: &["> POST HTTP/1.1 - /", "< POST 200 5"],
     },
     Scenario {
-        name: "an endless size",
+        name: "a size beyond 64 bits",
         turns: &[
             Client(b"GET / HTTP/1.1\r\n\r\n"),
-            Server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n00000000000000001\r\n"),
+            Server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n"),
         ],
         told: &["> GET HTTP/1.1 - /", "lost malformed-http1 1"],
+    },
+    Scenario {
+        name: "sizes with zeros in front",
+        turns: &[
+            Client(b"GET / HTTP/1.1\r\n\r\n"),
+            Server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n00000000000000001\r\na\r\n000000000000000000\r\n\r\n"),
+        ],
+        told: &["> GET HTTP/1.1 - /", "< GET 200 44"],
     },
     Scenario {
         name: "a chunk that is longer than its size",
@@ -83,6 +91,51 @@ pub(super) const CORPUS: &[Scenario] = &[
     Scenario {
         name: "two lengths of a request",
         turns: &[Client(b"POST / HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab")],
+        told: &["lost malformed-http1 0"],
+    },
+    Scenario {
+        name: "chunks over lengths that are none",
+        turns: &[
+            Client(b"POST / HTTP/1.1\r\nContent-Length: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            Server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1, 2\r\n\r\n0\r\n\r\n"),
+        ],
+        told: &["> POST HTTP/1.1 - /", "< POST 200 5"],
+    },
+    Scenario {
+        name: "lengths that differ, of responses without a body",
+        turns: &[
+            Client(b"HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+            Server(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n"),
+            Server(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5, 7\r\n\r\n"),
+            Server(b"HTTP/1.1 204 No Content\r\nContent-Length: none\r\n\r\n"),
+        ],
+        told: &[
+            "> HEAD HTTP/1.1 - /",
+            "> GET HTTP/1.1 - /",
+            "> GET HTTP/1.1 - /",
+            "< HEAD 200 0",
+            "< GET 304 0",
+            "< GET 204 0",
+        ],
+    },
+    Scenario {
+        name: "a length that was none and then is one",
+        turns: &[
+            Client(b"POST / HTTP/1.1\r\nContent-Length: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n"),
+        ],
+        told: &["lost malformed-http1 0"],
+    },
+    Scenario {
+        name: "whitespace that is none of HTTP's",
+        turns: &[
+            Client(b"POST / HTTP/1.1\r\nTransfer-Encoding: \t chunked \t\r\n\r\n0\r\n\r\n"),
+            Client(b"POST / HTTP/1.1\r\nTransfer-Encoding: \x0cchunked\r\n\r\n"),
+        ],
+        told: &["> POST HTTP/1.1 - /", "lost malformed-http1 1"],
+    },
+    Scenario {
+        name: "a length with a CR behind it",
+        turns: &[Client(b"POST / HTTP/1.1\r\nContent-Length: 3\r\r\n\r\n")],
         told: &["lost malformed-http1 0"],
     },
     Scenario {

@@ -101,8 +101,13 @@ pub(super) const CORPUS: &[Scenario] = &[
     },
     Scenario {
         name: "what is no request, later on",
-        turns: &[Client(b"GET /a HTTP/1.1\r\n\r\n\r\n\r\n\r\nGET /a HTTP/1.1\r\n\r\n")],
+        turns: &[Client(b"GET /a HTTP/1.1\r\n\r\nGET /a\r\n\r\n")],
         told: &["> GET HTTP/1.1 - /a", "lost malformed-http1 1"],
+    },
+    Scenario {
+        name: "more empty lines between requests than before the first one",
+        turns: &[Client(b"GET /a HTTP/1.1\r\n\r\n\r\n\n\r\nGET /b HTTP/1.1\r\n\r\n"), Finish],
+        told: &["> GET HTTP/1.1 - /a", "> GET HTTP/1.1 - /b", "< GET - 0 Cut", "< GET - 0 Cut"],
     },
     Scenario {
         name: "a line without a colon",
