@@ -55,7 +55,7 @@ impl Request {
         if self.kind == Kind::Http {
             return None;
         }
-        self.target.as_deref()?.strip_prefix('/')?.rsplit_once('/')
+        self.path()?.strip_prefix('/')?.rsplit_once('/')
     }
 
     /// What the request is sent in, as a connection's protocol is named: gRPC on HTTP/2 is gRPC.
@@ -334,6 +334,24 @@ mod tests {
         assert_eq!(with("example.com:80").host(), Some("example.com:80"));
         assert_eq!(with("user:p@ss@example.com").host(), Some("example.com"));
         assert_eq!(request("/").host(), None);
+    }
+
+    #[test]
+    fn a_method_is_named_without_a_query_and_without_an_authority() {
+        for (target, rpc) in [
+            ("/a.B/C", Some(("a.B", "C"))),
+            ("/a.B/C?token=sec/ret", Some(("a.B", "C"))),
+            ("/a.B/C#part", Some(("a.B", "C"))),
+            ("http://user:secret@example.com/a.B/C?q", Some(("a.B", "C"))),
+            ("/prefix/a.B/C", Some(("prefix/a.B", "C"))),
+            ("/a.B?/C", None),
+            ("a.B/C", None),
+            ("*", None),
+        ] {
+            let grpc = Request { kind: Kind::Grpc, ..request(target) };
+            assert_eq!(grpc.rpc(), rpc, "{target}");
+            assert_eq!(request(target).rpc(), None);
+        }
     }
 
     #[test]
