@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Instant};
 
 use super::{observation::Protocol, trace::TraceContext};
 
-/// Bytes that are kept of an authority. A DNS name has 253 at most, and a port five.
+/// Bytes of an authority at most. A DNS name has 253 at most, and a port five.
 pub const MAX_AUTHORITY: usize = 260;
+/// Stands for an authority that is longer, or no text: its start may be part of a password, and part of a
+/// name is another name. No authority is written so.
+pub const UNREADABLE_AUTHORITY: &str = "?";
 /// Bytes that are kept of a target: of its start.
 pub const MAX_TARGET: usize = 256;
 
@@ -40,7 +43,8 @@ pub struct Request {
     /// What its content type says it is.
     pub kind: Kind,
     /// Whom it asks: `:authority`, the authority of an absolute target, or `Host`; as it was sent, of at
-    /// most [`MAX_AUTHORITY`] bytes. Requests of one connection share it while it stays the same.
+    /// most [`MAX_AUTHORITY`] bytes, or [`UNREADABLE_AUTHORITY`]. Requests of one connection share it while
+    /// it stays the same.
     pub authority: Option<Arc<str>>,
     /// The start of its target, at most [`MAX_TARGET`] bytes; kept where details are wanted, and where
     /// it names a gRPC method. Calls of one method on a connection share it.
@@ -79,11 +83,17 @@ impl Request {
         Some(rest.find('/').and_then(|start| rest.get(start..)).unwrap_or("/"))
     }
 
-    /// The authority, without the user's name and password.
+    /// The authority, if it can be read, without the user's name and password.
     pub fn host(&self) -> Option<&str> {
-        let authority = self.authority.as_deref()?;
+        let authority = self.authority.as_deref().filter(|authority| *authority != UNREADABLE_AUTHORITY)?;
         Some(authority.rsplit_once('@').map_or(authority, |(_user, host)| host))
     }
+}
+
+/// An authority as it is told: as it was sent, if that can be read. `is_cut` says that there was more.
+pub(super) fn readable_authority(sent: &[u8], is_cut: bool) -> &str {
+    let is_whole = !is_cut && sent.len() <= MAX_AUTHORITY;
+    str::from_utf8(sent).ok().filter(|_| is_whole).unwrap_or(UNREADABLE_AUTHORITY)
 }
 
 /// A request and its response, at their end.
@@ -333,6 +343,7 @@ mod tests {
         let with = |authority: &str| Request { authority: Some(authority.into()), ..request("/") };
         assert_eq!(with("example.com:80").host(), Some("example.com:80"));
         assert_eq!(with("user:p@ss@example.com").host(), Some("example.com"));
+        assert_eq!(with(UNREADABLE_AUTHORITY).host(), None);
         assert_eq!(request("/").host(), None);
     }
 
@@ -352,6 +363,15 @@ mod tests {
             assert_eq!(grpc.rpc(), rpc, "{target}");
             assert_eq!(request(target).rpc(), None);
         }
+    }
+
+    #[test]
+    fn an_authority_is_told_whole_or_not_at_all() {
+        let longest = "a".repeat(MAX_AUTHORITY);
+        assert_eq!(readable_authority(longest.as_bytes(), false), longest);
+        assert_eq!(readable_authority(&[b'a'; MAX_AUTHORITY + 1], false), UNREADABLE_AUTHORITY);
+        assert_eq!(readable_authority(b"user:pass", true), UNREADABLE_AUTHORITY);
+        assert_eq!(readable_authority(b"good.test\xff.evil", false), UNREADABLE_AUTHORITY);
     }
 
     #[test]

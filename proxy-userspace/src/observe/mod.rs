@@ -25,7 +25,8 @@ mod trace;
 mod wall_clock;
 
 pub use exchange::{
-    End, Exchange, Kind, Listener, Lost, MAX_AUTHORITY, MAX_TARGET, Method, Request, Version,
+    End, Exchange, Kind, Listener, Lost, MAX_AUTHORITY, MAX_TARGET, Method, Request, UNREADABLE_AUTHORITY,
+    Version,
 };
 pub use observation::{DetectedBy, Observation, Protocol};
 pub use parties::Parties;

@@ -35,10 +35,12 @@ use self::{
 };
 use super::{End, Kind, Listener, Lost, MAX_AUTHORITY, Method, Progress, Stop, trace::TraceHeaders};
 
+/// Bytes kept of a value in a request: the longest authority, and a CR behind it.
+const MAX_REQUEST_VALUE: usize = MAX_AUTHORITY + 1;
 /// Bytes kept of a value in a response: all are short.
 const MAX_RESPONSE_VALUE: usize = 128;
 
-const _: () = assert!(TraceHeaders::MAX_VALUE <= MAX_AUTHORITY, "a request's fields are kept long enough");
+const _: () = assert!(TraceHeaders::MAX_VALUE < MAX_REQUEST_VALUE, "a request's fields are kept long enough");
 
 /// Follows a connection's HTTP/1 messages, both directions.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub(super) struct Http1 {
     server_was_early: bool,
     client: Client,
     request: RequestHead,
-    request_fields: Fields<MAX_AUTHORITY>,
+    request_fields: Fields<MAX_REQUEST_VALUE>,
     server: Server,
     response: ResponseHead,
     response_fields: Fields<MAX_RESPONSE_VALUE>,

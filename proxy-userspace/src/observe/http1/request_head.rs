@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    super::{Kind, Lost, MAX_AUTHORITY, MAX_TARGET, Method, Request, trace::TraceHeaders},
+    super::{Kind, Lost, MAX_TARGET, Method, Request, exchange::readable_authority, trace::TraceHeaders},
     body::Body,
     fields::{Interest, Value},
     framing::Framing,
@@ -56,11 +56,11 @@ impl RequestHead {
         self.framing = Framing::default();
         self.upgrade.clear();
         self.trace = TraceHeaders::default();
-        let target = self.line.target();
+        let (target, is_cut) = (self.line.target(), self.line.is_target_cut());
         if self.line.method() == Method::Connect && !target.contains(&b'/') {
-            self.authority.tell(target);
-        } else if let Some(authority) = absolute_authority(target) {
-            self.authority.tell(authority);
+            self.authority.tell(target, is_cut);
+        } else if let Some((authority, is_last)) = absolute_authority(target) {
+            self.authority.tell(authority, is_cut && is_last);
         }
     }
 
@@ -102,7 +102,7 @@ impl Interest for RequestHead {
 
     fn field(&mut self, name: &[u8], value: Value<'_>) {
         match name {
-            b"host" => self.authority.tell(value.bytes),
+            b"host" => self.authority.tell(value.bytes, value.is_cut),
             b"content-length" | b"transfer-encoding" => self.framing.field(name, value),
             b"content-type" => self.kind = Kind::from_content_type(value.bytes),
             b"upgrade" => self.upgrade.field(value),
@@ -113,25 +113,26 @@ impl Interest for RequestHead {
 
 impl Authority {
     /// Takes what a target or a field says; what came first counts.
-    fn tell(&mut self, authority: &[u8]) {
-        let (authority, _) = split(authority, authority.len().min(MAX_AUTHORITY));
+    fn tell(&mut self, authority: &[u8], is_cut: bool) {
         if self.is_told || authority.is_empty() {
             return;
         }
-        if self.last.as_ref().is_none_or(|last| last.as_bytes() != authority) {
-            self.last = Some(text(authority).into());
+        let authority = readable_authority(authority, is_cut);
+        if self.last.as_deref().is_none_or(|last| last != authority) {
+            self.last = Some(authority.into());
         }
         self.is_told = true;
     }
 
     /// This request's.
     fn told(&self) -> Option<Arc<str>> {
-        self.last.clone().filter(|authority| self.is_told && !authority.is_empty())
+        self.last.clone().filter(|_| self.is_told)
     }
 }
 
-/// The authority of a target in absolute form, `scheme://authority/…`, without the user's name and password.
-fn absolute_authority(target: &[u8]) -> Option<&[u8]> {
+/// The authority of a target in absolute form, `scheme://authority/…`, without the user's name and password;
+/// and whether nothing comes behind it.
+fn absolute_authority(target: &[u8]) -> Option<(&[u8], bool)> {
     if target.first().is_none_or(|first| !first.is_ascii_alphabetic()) {
         return None;
     }
@@ -139,7 +140,7 @@ fn absolute_authority(target: &[u8]) -> Option<&[u8]> {
     let (_, rest) = target.split_at_checked(end)?;
     let rest = rest.strip_prefix(b"://")?;
     let authority = rest.split(|byte| matches!(byte, b'/' | b'?' | b'#')).next()?;
-    authority.rsplit(|&byte| byte == b'@').next()
+    Some((authority.rsplit(|&byte| byte == b'@').next()?, authority.len() == rest.len()))
 }
 
 /// A byte of a URI's scheme (RFC 3986, section 3.1).

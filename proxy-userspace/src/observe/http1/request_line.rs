@@ -109,6 +109,11 @@ impl RequestLine {
         self.target.bytes()
     }
 
+    /// Whether there was more of the target.
+    pub(super) const fn is_target_cut(&self) -> bool {
+        self.target.is_cut()
+    }
+
     /// The version. Once the line is complete.
     pub(super) const fn version(&self) -> Version {
         self.version

@@ -3,6 +3,7 @@
 use super::{hpack::Name, recent::Recent};
 use crate::observe::{
     Kind, MAX_AUTHORITY, MAX_TARGET, Method, Request, Version,
+    exchange::readable_authority,
     trace::{TraceContext, TraceHeaders},
 };
 
@@ -12,9 +13,10 @@ pub(super) struct RequestHead {
     method: Option<Method>,
     kind: Option<Kind>,
     path: Option<Text<MAX_TARGET>>,
-    authority: Option<Text<MAX_AUTHORITY>>,
+    /// Here too one byte more than it may have tells that it is too long.
+    authority: Option<Text<{ MAX_AUTHORITY + 1 }>>,
     /// Counts where there is no `:authority`.
-    host: Option<Text<MAX_AUTHORITY>>,
+    host: Option<Text<{ MAX_AUTHORITY + 1 }>>,
     protocol: Option<Box<str>>,
     /// Where details are wanted.
     trace: Option<TraceHeaders>,
@@ -92,7 +94,9 @@ impl RequestHead {
             version: Version::Http2,
             method: self.method.unwrap_or(Method::Other),
             kind,
-            authority: authority.and_then(|authority| shared.authorities.share(authority.as_bytes())),
+            authority: authority.and_then(|authority| {
+                shared.authorities.share(readable_authority(authority.as_bytes(), false).as_bytes())
+            }),
             target: target.and_then(|target| shared.targets.share(target.as_bytes())),
             trace: self.trace.as_ref().and_then(TraceHeaders::context).map(Box::<TraceContext>::new),
         };

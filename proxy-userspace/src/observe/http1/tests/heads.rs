@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    super::super::exchange::UNREADABLE_AUTHORITY,
     End, Exchange, Http1, Listener, Lost, Record, Request, Scenario,
     Turn::{Client, Finish, Server},
     told_whole,
@@ -203,15 +204,15 @@ fn requests_share_an_authority_while_it_stays_the_same() {
 }
 
 #[test]
-fn authorities_and_targets_are_cut_to_the_text_that_is_kept() {
+fn targets_are_cut_to_the_text_that_is_kept_and_authorities_are_whole() {
     let host = |host: &[u8]| {
         let head = [b"GET / HTTP/1.1\r\nHost: ", host, b"\r\n\r\n"].concat();
         requests(&head)[0].authority.as_deref().map(str::to_owned)
     };
-    assert_eq!(host(&[b'a'; 1000]).unwrap().len(), 260);
-    assert_eq!(host(&[&[b'a'; 259][..], "é".as_bytes()].concat()).unwrap().len(), 259);
-    assert_eq!(host(b"caf\xe9.test").as_deref(), Some("caf"));
-    assert_eq!(host(b"\xe9"), None);
+    assert_eq!(host(&[b'a'; 260]).unwrap().len(), 260);
+    for unreadable in [&[b'a'; 261][..], &[b'a'; 1000], b"caf\xe9.test", b"good.test\xff.evil", b"\xe9"] {
+        assert_eq!(host(unreadable).as_deref(), Some(UNREADABLE_AUTHORITY), "{unreadable:?}");
+    }
 
     let target = |target: &str| {
         let head = format!("GET {target} HTTP/1.1\r\nContent-Type: application/grpc\r\n\r\n");
@@ -221,6 +222,22 @@ fn authorities_and_targets_are_cut_to_the_text_that_is_kept() {
     assert_eq!(target(&long).target.unwrap().len(), 255);
     let name = "a".repeat(253);
     assert_eq!(target(&format!("https://{name}:65535/")).authority.unwrap().len(), 259);
+}
+
+#[test]
+fn no_part_of_a_password_is_taken_for_an_authority() {
+    let secret = "secret".repeat(50);
+    for head in [
+        format!("GET http://user:{secret}@a.test/ HTTP/1.1\r\n\r\n"),
+        format!("GET http://user:{secret} HTTP/1.1\r\nHost: b\r\n\r\n"),
+        format!("CONNECT user:{secret}@a.test:443 HTTP/1.1\r\nHost: b\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: user:{secret}@a.test\r\n\r\n"),
+    ] {
+        let [request] = &requests(head.as_bytes())[..] else { panic!("one request") };
+        assert_eq!((request.authority.as_deref(), request.host()), (Some(UNREADABLE_AUTHORITY), None));
+    }
+    let head = format!("GET http://user:p@a.test/{secret} HTTP/1.1\r\n\r\n");
+    assert_eq!(requests(head.as_bytes())[0].host(), Some("a.test"), "what is cut is behind it");
 }
 
 #[test]

@@ -39,8 +39,8 @@ pub(in crate::observe) enum Name {
 
 /// Bytes of the longest name of interest.
 pub(super) const MAX_NAME: usize = 12;
-/// Bytes that are kept of any value.
-pub(super) const MAX_VALUE: usize = MAX_AUTHORITY;
+/// Bytes that are kept of any value: of an authority one more than it may have.
+pub(super) const MAX_VALUE: usize = MAX_AUTHORITY + 1;
 
 impl Name {
     /// All that are of interest.
@@ -94,7 +94,7 @@ impl Name {
             Self::Other => 0,
             Self::Method => 8,
             Self::Path => MAX_TARGET,
-            Self::Authority | Self::Host => MAX_AUTHORITY,
+            Self::Authority | Self::Host => MAX_VALUE,
             Self::Status => 4,
             Self::Protocol => 32,
             Self::ContentType => 24,

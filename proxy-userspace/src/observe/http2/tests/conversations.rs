@@ -300,6 +300,18 @@ fn requests_of_one_method_and_authority_share_them() {
 }
 
 #[test]
+fn no_part_of_a_password_is_taken_for_an_authority() {
+    // 261 is 127 + 6 + 128, the least that is too long.
+    let authority = format!("user:{}", "s".repeat(256));
+    let field = [&[0x01, 0x7f, 0x86, 0x01][..], authority.as_bytes()].concat();
+    let too_long = frame(HEADERS, WHOLE, 1, &[&[0x82, 0x86, 0x84][..], &field].concat());
+    assert_eq!(follow(&opened([(Client, too_long)]))[0], "request GET Http ? -");
+    let field = [&[0x01, 0x7f, 0x85, 0x01][..], &authority.as_bytes()[1..]].concat();
+    let longest = frame(HEADERS, WHOLE, 1, &[&[0x82, 0x86, 0x84][..], &field].concat());
+    assert_eq!(follow(&opened([(Client, longest)]))[0], format!("request GET Http {} -", &authority[1..]));
+}
+
+#[test]
 fn an_upgrade_goes_on_with_its_request_as_stream_1() {
     let recorder = Recorder::new(false);
     let request = Request {
