@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use self::Turn::{Client, Close, Finish, Server};
 use super::{
-    super::{Exchange, Request},
+    super::{Exchange, Kind, Request},
     *,
 };
 
