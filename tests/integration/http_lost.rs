@@ -18,6 +18,7 @@ pub(crate) fn register(suite: &mut Suite) {
         too_many_pipelined_requests_are_forwarded_and_counted,
         an_unasked_response_is_forwarded_and_counted,
         what_was_counted_before_stays_counted,
+        witnesses_lose_no_pipelined_request,
     ]);
 }
 
@@ -140,4 +141,20 @@ fn what_was_counted_before_stays_counted(env: &Env) {
     assert_eq!(connection.number("requests"), 3, "{connection:?}");
     assert_eq!(connection.counts("statuses").get("200"), Some(&3), "{connection:?}");
     assert_eq!(connection.text("lost"), Some("malformed-http1"), "{connection:?}");
+}
+
+/// Whoever wants to know targets and traces must not make a difference to what is followed.
+fn witnesses_lose_no_pipelined_request(env: &Env) {
+    const COUNT: usize = 60;
+    // Nobody takes the spans: that there is a collector is enough for targets and traces to be kept.
+    let collector = format!("http://127.0.0.1:{}", http::free_port());
+    let mut dialogue = Dialogue::begin_with(env, &[("--otlp-endpoint", collector)]);
+    let request = format!("GET /{} HTTP/1.1\r\nHost: shop.test\r\n\r\n", "long".repeat(60));
+    dialogue.client(request.repeat(COUNT));
+    dialogue.server(RESPONSE.repeat(COUNT));
+    let outcome = dialogue.finish();
+    let connection = outcome.only_connection();
+    assert_eq!(connection.text("lost"), None, "{connection:?}");
+    assert_eq!(connection.number("requests"), COUNT as u64, "{connection:?}");
+    assert_eq!(connection.counts("statuses").get("200"), Some(&(COUNT as u64)), "{connection:?}");
 }

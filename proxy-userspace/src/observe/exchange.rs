@@ -47,9 +47,9 @@ pub struct Request {
     /// it stays the same.
     pub authority: Option<Arc<str>>,
     /// The start of its target, at most [`MAX_TARGET`] bytes; kept where details are wanted, and where
-    /// it names a gRPC method. Calls of one method on a connection share it.
+    /// it names a gRPC method, while there is room for it. Calls of one method on a connection share it.
     pub target: Option<Arc<str>>,
-    /// The trace that it belongs to; kept where details are wanted.
+    /// The trace that it belongs to; kept where details are wanted, while there is room for it.
     pub trace: Option<Box<TraceContext>>,
 }
 
@@ -270,6 +270,8 @@ pub enum Lost {
     HeadTooLarge,
     /// More requests are open than are kept.
     TooManyRequests,
+    /// More would have to be held than one connection may take.
+    MemoryBound,
     /// The table of HPACK is larger than is kept.
     TableTooLarge,
     /// A response came without a request.
@@ -280,12 +282,13 @@ pub enum Lost {
 
 impl Lost {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MalformedHttp1,
         Self::MalformedHttp2,
         Self::MalformedHpack,
         Self::HeadTooLarge,
         Self::TooManyRequests,
+        Self::MemoryBound,
         Self::TableTooLarge,
         Self::UnaskedResponse,
         Self::Ambiguous,
@@ -299,6 +302,7 @@ impl Lost {
             Self::MalformedHpack => "malformed-hpack",
             Self::HeadTooLarge => "head-too-large",
             Self::TooManyRequests => "too-many-requests",
+            Self::MemoryBound => "memory-bound",
             Self::TableTooLarge => "table-too-large",
             Self::UnaskedResponse => "unasked-response",
             Self::Ambiguous => "ambiguous",

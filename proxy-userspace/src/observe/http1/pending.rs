@@ -5,9 +5,16 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use super::super::{End, Exchange, Listener, Lost, Request, TraceContext};
 
 /// Requests that may be open at once. Clients that pipeline send a few dozen.
-pub(super) const MAX_OPEN: usize = 64;
-/// Bytes of their authorities, targets and traces, from the second open request on.
-pub(super) const MAX_TEXTS: usize = 4 * 1024;
+pub(super) const MAX_OPEN: usize = 128;
+/// Bytes of their authorities and of what they ask to be upgraded to, from the second open request on.
+pub(super) const MAX_TEXTS: usize = 8 * 1024;
+/// Bytes of their targets and traces, from the second open request on. A request that has no room for its own
+/// is followed without: they are for witnesses, who must not make a difference to what is followed.
+pub(super) const MAX_DETAILS: usize = 8 * 1024;
+/// Room that the queue keeps when nothing is open.
+const KEPT_ROOM: usize = 4;
+/// Bytes that every shared string takes besides its own.
+const COUNTS: usize = 2 * size_of::<usize>();
 
 /// The requests that are open, and the answer to the first.
 ///
@@ -21,8 +28,9 @@ pub(super) const MAX_TEXTS: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Pending {
     queue: VecDeque<Open>,
-    /// Bytes of the texts of those in the queue.
+    /// What those in the queue hold, each with a bound of its own.
     texts: usize,
+    details: usize,
     answer: Answer,
 }
 
@@ -36,7 +44,10 @@ pub(super) struct Open {
     pub(super) ended: Option<Instant>,
     /// What it asks to be upgraded to.
     pub(super) upgrade: Option<Box<str>>,
-    texts: usize,
+    /// Bytes that it holds for its authority, unless the one before has the same, and its upgrade.
+    texts: u16,
+    /// Bytes that it holds for its target and its trace.
+    details: u16,
 }
 
 /// The final response to the first request, as far as it has come.
@@ -56,7 +67,7 @@ impl Pending {
     /// None.
     pub(super) const fn new() -> Self {
         let answer = Answer { began: None, ended: None, status: None, grpc_status: None, bytes: 0 };
-        Self { queue: VecDeque::new(), texts: 0, answer }
+        Self { queue: VecDeque::new(), texts: 0, details: 0, answer }
     }
 
     /// How many there are.
@@ -67,19 +78,32 @@ impl Pending {
     /// Takes a request whose head is complete, and tells of it.
     pub(super) fn push(
         &mut self,
-        request: Request,
+        mut request: Request,
         upgrade: Option<Box<str>>,
         now: Instant,
         listener: &mut dyn Listener,
     ) -> Result<(), Lost> {
-        let shared = self.queue.back().and_then(|last| last.request.authority.as_ref());
-        let texts = texts_of(&request, shared) + upgrade.as_deref().map_or(0, str::len);
-        if self.queue.len() >= MAX_OPEN || !self.queue.is_empty() && self.texts + texts > MAX_TEXTS {
+        if self.queue.len() >= MAX_OPEN {
             return Err(Lost::TooManyRequests);
         }
+        let shared = self.queue.back().and_then(|last| last.request.authority.as_ref());
+        let texts = texts_of(&request, shared) + upgrade.as_deref().map_or(0, str::len);
+        if !self.queue.is_empty() {
+            if self.texts + texts > MAX_TEXTS {
+                return Err(Lost::MemoryBound);
+            }
+            if self.details + details_of(&request) > MAX_DETAILS {
+                (request.target, request.trace) = (None, None);
+            }
+        }
+        let details = details_of(&request);
         listener.request(&request);
         self.texts += texts;
-        self.queue.push_back(Open { request, began: now, ended: None, upgrade, texts });
+        self.details += details;
+        // Neither is more than some hundred bytes.
+        let (texts, details) = (u16::try_from(texts), u16::try_from(details));
+        let (texts, details) = (texts.unwrap_or(u16::MAX), details.unwrap_or(u16::MAX));
+        self.queue.push_back(Open { request, began: now, ended: None, upgrade, texts, details });
         Ok(())
     }
 
@@ -122,7 +146,11 @@ impl Pending {
     /// Hands over the first request, untold.
     pub(super) fn take_first(&mut self) -> Option<Open> {
         let open = self.queue.pop_front()?;
-        self.texts -= open.texts;
+        self.texts -= usize::from(open.texts);
+        self.details -= usize::from(open.details);
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_ROOM {
+            self.queue.shrink_to(KEPT_ROOM);
+        }
         Some(open)
     }
 
@@ -144,7 +172,7 @@ impl Pending {
     /// Bytes held on the heap.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.queue.capacity() * size_of::<Open>() + self.texts
+        self.queue.capacity() * size_of::<Open>() + self.texts + self.details
     }
 }
 
@@ -164,11 +192,15 @@ impl Answer {
     }
 }
 
-/// Bytes that a request holds beside what it shares with the one before.
+/// Bytes that a request holds for its authority, if it does not share that with the one before.
 fn texts_of(request: &Request, shared: Option<&Arc<str>>) -> usize {
     let authority =
         request.authority.as_ref().filter(|own| shared.is_none_or(|shared| !Arc::ptr_eq(own, shared)));
-    authority.map_or(0, |authority| authority.len())
-        + request.target.as_deref().map_or(0, str::len)
+    authority.map_or(0, |authority| COUNTS + authority.len())
+}
+
+/// Bytes that a request holds for its target and its trace.
+fn details_of(request: &Request) -> usize {
+    request.target.as_ref().map_or(0, |target| COUNTS + target.len())
         + request.trace.as_ref().map_or(0, |_| size_of::<TraceContext>())
 }

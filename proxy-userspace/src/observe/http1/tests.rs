@@ -17,7 +17,7 @@ use super::{
 };
 
 /// What one connection may hold on the heap, in bytes, whatever is sent.
-const MAX_HELD: usize = 12 * 1024;
+const MAX_HELD: usize = 32 * 1024;
 
 /// What passes on a connection, in an order that it may happen in.
 #[derive(Debug, Clone, Copy)]

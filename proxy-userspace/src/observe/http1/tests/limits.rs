@@ -2,9 +2,10 @@
 
 use super::{
     super::{
+        super::TraceContext,
         Http1,
         fields::MAX_HEAD,
-        pending::{MAX_OPEN, MAX_TEXTS, Open},
+        pending::{MAX_DETAILS, MAX_OPEN, MAX_TEXTS, Open},
     },
     Client, Followed, MAX_HELD, Server, Turn,
 };
@@ -26,7 +27,11 @@ fn told(turn: Turn, bytes: &[u8]) -> Vec<String> {
 #[test]
 fn a_connection_is_small() {
     assert!(size_of::<Http1>() <= 1536, "{} bytes", size_of::<Http1>());
-    assert!(MAX_OPEN * size_of::<Open>() + MAX_TEXTS + 1024 <= MAX_HELD, "{} bytes", size_of::<Open>());
+    assert!(
+        MAX_OPEN * size_of::<Open>() + MAX_TEXTS + MAX_DETAILS + 1024 <= MAX_HELD,
+        "{} bytes",
+        size_of::<Open>()
+    );
 }
 
 #[test]
@@ -74,7 +79,7 @@ fn so_many_requests_are_kept_open_and_no_more() {
     let heads = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(MAX_OPEN);
     let told = told(Client(b""), &heads);
     assert_eq!(told.len(), MAX_OPEN);
-    assert_eq!(told.last().unwrap(), "lost too-many-requests 64");
+    assert_eq!(told.last().unwrap(), "lost too-many-requests 128");
 }
 
 #[test]
@@ -87,7 +92,25 @@ fn so_much_text_is_kept_open_and_no_more() {
         .collect();
     let told = told(Client(b""), &heads);
     assert!(told.len() > 8);
-    assert!(told.last().unwrap().starts_with("lost too-many-requests"));
+    assert!(told.last().unwrap().starts_with("lost memory-bound"));
+}
+
+#[test]
+fn targets_and_traces_that_have_no_room_are_left_out_and_nothing_is_lost() {
+    let target = "t".repeat(200);
+    let parent = "00-000000000000000000000000000000ab-00f067aa0ba902b7-01";
+    let head = format!("GET /{target} HTTP/1.1\r\nHost: a\r\ntraceparent: {parent}\r\n\r\n");
+    let mut followed = Followed::new();
+    for _ in 0..2 {
+        followed.turn(Client(b""), [head.repeat(MAX_OPEN).as_bytes()]);
+        followed.turn(Server(b""), [&b"HTTP/1.1 204 No Content\r\n\r\n".repeat(MAX_OPEN)[..]]);
+    }
+    let told = followed.told();
+    assert_eq!(told.len(), 4 * MAX_OPEN);
+    let whole = told.iter().filter(|line| line.ends_with("trace=ab")).count();
+    let without = told.iter().filter(|line| *line == "> GET HTTP/1.1 a -").count();
+    assert_eq!(whole + without, 2 * MAX_OPEN);
+    assert_eq!(whole, 2 * (MAX_DETAILS / (2 * size_of::<usize>() + 201 + size_of::<TraceContext>())));
 }
 
 #[test]
