@@ -64,6 +64,7 @@ const FILES: &[(&str, &str)] = files! {
     "http1_connect_with_a_length"
     "http1_connection_headers"
     "http1_empty_lines_before_a_request"
+    "http1_expectation_declined"
     "http1_expectation_failed"
     "http1_get"
     "http1_half_close_before_the_answer"

@@ -82,7 +82,7 @@ enum Progress {
 enum Stop {
     /// It is another protocol. Only before the follower has recognised its own.
     Other,
-    /// It cannot be followed any further. What was open is the caller's to tell.
+    /// It cannot be followed any further, which is yet to be told.
     Lost(Lost),
     /// From here on it is no HTTP any more; the listener knows.
     Tunnel,
@@ -125,7 +125,7 @@ impl Observer {
             State::Hello(reader) => reader.watch(bytes).map(State::from),
             State::Http1(http1) => {
                 let stop = http1.client_bytes(bytes, now, listener).err();
-                stop.map(|stop| after_http1(stop, http1.open(), &[], now, listener))
+                stop.map(|stop| after_http1(stop, http1, &[], now, listener))
             }
             State::Http2(http2) => {
                 let stop = http2.client_bytes(bytes, now, listener).err();
@@ -159,7 +159,7 @@ impl Observer {
             }
             State::Http1(http1) => {
                 let stop = http1.server_bytes(bytes, now, listener).err();
-                stop.map(|stop| after_http1(stop, http1.open(), bytes, now, listener))
+                stop.map(|stop| after_http1(stop, http1, bytes, now, listener))
             }
             State::Http2(http2) => {
                 let stop = http2.server_bytes(bytes, now, listener).err();
@@ -251,16 +251,22 @@ const fn protocol_of(http2: &Http2) -> Protocol {
 }
 
 /// What follows when HTTP/1 is not followed any further; `bytes` are the server's, where they stopped it.
-fn after_http1(stop: Stop, open: usize, bytes: &[u8], now: Instant, listener: &mut dyn Listener) -> State {
+fn after_http1(
+    stop: Stop,
+    http1: &mut Http1,
+    bytes: &[u8],
+    now: Instant,
+    listener: &mut dyn Listener,
+) -> State {
     match stop {
-        Stop::Lost(why) => listener.lost(why, open),
+        Stop::Lost(why) => http1.lost(why, listener),
         Stop::Tunnel | Stop::Other => {}
         Stop::Http2 { rest, request, began, ended } => {
             let mut http2 = Box::new(Http2::upgraded(*request, began, ended));
             let rest = bytes.get(rest..).unwrap_or_default();
             return match http2.server_bytes(rest, now, listener) {
                 Ok(()) => State::Http2(http2),
-                Err(stop) => after_http2(&stop, &http2, listener),
+                Err(stop) => after_http2(&stop, &mut http2, listener),
             };
         }
     }
@@ -268,11 +274,11 @@ fn after_http1(stop: Stop, open: usize, bytes: &[u8], now: Instant, listener: &m
 }
 
 /// What follows when HTTP/2 is not followed any further.
-fn after_http2(stop: &Stop, http2: &Http2, listener: &mut dyn Listener) -> State {
+fn after_http2(stop: &Stop, http2: &mut Http2, listener: &mut dyn Listener) -> State {
     match stop {
-        Stop::Lost(why) => listener.lost(*why, http2.open()),
+        Stop::Lost(why) => http2.lost(*why, listener),
         // After an upgrade, when the preface does not come.
-        Stop::Other => listener.lost(Lost::MalformedHttp2, http2.open()),
+        Stop::Other => http2.lost(Lost::MalformedHttp2, listener),
         Stop::Tunnel | Stop::Http2 { .. } => {}
     }
     State::by_client(protocol_of(http2))
@@ -330,7 +336,7 @@ impl Opening {
             let followed = http1.client_bytes(bytes, now, listener);
             match (followed, http1.is_http()) {
                 (Ok(()), true) => return self.http1.take().map(|http1| State::Http1(Box::new(http1))),
-                (Err(stop), true) => return Some(after_http1(stop, http1.open(), &[], now, listener)),
+                (Err(stop), true) => return Some(after_http1(stop, http1, &[], now, listener)),
                 (Ok(()), false) => {}
                 (Err(_other), false) => self.http1 = None,
             }

@@ -6,6 +6,7 @@ use super::{
     super::{Kind, Listener, Lost, Method, Stop},
     Client, Http1, Server,
     body::Body,
+    declined::Declined,
     pending::Open,
     response_head::GrpcStatus,
 };
@@ -83,6 +84,9 @@ impl Http1 {
             return Err(self.switch(taken, now, listener));
         }
         if status < 200 {
+            if let (Client::Asking(body), 1, 100) = (&self.client, self.pending.len(), status) {
+                self.client = Client::Body(*body);
+            }
             self.server = Server::Line;
             return Ok(());
         }
@@ -98,6 +102,7 @@ impl Http1 {
             return Err(Stop::Tunnel);
         }
         self.refuse(method)?;
+        self.decline();
         match self.response.body(method)? {
             Body::Ended => self.end_response(now, listener),
             body @ (Body::Length(_) | Body::Chunked(_) | Body::UntilClose) => {
@@ -118,9 +123,22 @@ impl Http1 {
                 self.client = Client::Line;
             }
             Client::Adrift if !self.pending.awaits_upgrade(1) => return Err(Lost::Ambiguous),
-            Client::Line | Client::Fields | Client::Body(_) | Client::Connecting { .. } | Client::Adrift => {}
+            Client::Line
+            | Client::Fields
+            | Client::Body(_)
+            | Client::Asking(_)
+            | Client::Declined(_)
+            | Client::Connecting { .. }
+            | Client::Adrift => {}
         }
         Ok(())
+    }
+
+    /// If the answer to the last request says that its body is not asked for, its client may go on without.
+    fn decline(&mut self) {
+        if let (Client::Asking(body), 1) = (&self.client, self.pending.len()) {
+            self.client = Client::Declined(Box::new(Declined::new(*body)));
+        }
     }
 
     /// The server switches protocols, and so many of its bytes were taken.

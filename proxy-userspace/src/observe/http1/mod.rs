@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! client ─▶ request line ─▶ fields ─┬─▶ body ─▶ request line …
+//!                                   ├ Expect ─▶ asking ─ declined ─▶ body, or request line …
 //!                                   └ CONNECT ─▶ connecting ─ refused ─▶ request line …
 //! server ─▶ status line ─▶ fields ─┬─▶ body ─▶ status line …
 //!                                  ├ 1xx ─▶ status line …
@@ -13,6 +14,7 @@
 
 mod answers;
 mod body;
+mod declined;
 mod fields;
 mod framing;
 mod grpc_web;
@@ -28,6 +30,7 @@ use std::time::Instant;
 
 use self::{
     body::Body,
+    declined::{Declined, Fits},
     fields::{Fields, Nobody},
     grpc_web::GrpcWeb,
     pending::Pending,
@@ -65,6 +68,11 @@ enum Client {
     Line,
     Fields,
     Body(Body),
+    /// The body, if the server wants it: the client has asked, and waits for the answer, or until it is
+    /// tired of waiting.
+    Asking(Body),
+    /// The body or the next request: the server has answered without having asked for the body.
+    Declined(Box<Declined>),
     /// After `CONNECT`: what is behind it depends on the answer.
     Connecting {
         has_gone_on: bool,
@@ -160,6 +168,13 @@ impl Http1 {
                         self.pending.request_ended(now, listener);
                     }
                 }
+                Client::Asking(body) => self.client = Client::Body(*body),
+                Client::Declined(declined) => {
+                    let (line, fields) = (&mut self.request.line, &mut self.request_fields);
+                    let (fits, rest) = declined.take(bytes, now, line, fields)?;
+                    self.after_declined(fits, listener)?;
+                    bytes = rest;
+                }
                 Client::Connecting { has_gone_on } => {
                     *has_gone_on = true;
                     return Ok(());
@@ -168,6 +183,33 @@ impl Http1 {
             }
         }
         Ok(())
+    }
+
+    /// It is known, or not yet, what the client sends that was declined.
+    fn after_declined(&mut self, fits: Fits, listener: &mut dyn Listener) -> Result<(), Lost> {
+        if fits == Fits::Both {
+            return Ok(());
+        }
+        let Client::Declined(declined) = std::mem::replace(&mut self.client, Client::Line) else {
+            return Ok(());
+        };
+        let is_line_complete = match (fits, declined.next) {
+            (Fits::Request { is_line_complete }, _) => {
+                self.pending.request_given_up(listener);
+                is_line_complete
+            }
+            (_, Some((ended, line))) => {
+                self.request.line = line;
+                self.pending.request_ended(ended, listener);
+                matches!(fits, Fits::Body { is_line_complete: true })
+            }
+            (_, None) => {
+                self.request.line.begin();
+                self.client = Client::Body(declined.body);
+                false
+            }
+        };
+        if is_line_complete { self.begin_fields(listener.wants_details()) } else { Ok(()) }
     }
 
     /// The request line is complete.
@@ -186,14 +228,15 @@ impl Http1 {
     fn begin_request(&mut self, now: Instant, listener: &mut dyn Listener) -> Result<(), Lost> {
         let (request, body, upgrade) = self.request.finish()?;
         self.request.line.begin();
-        let method = request.method;
+        let (method, expects) = (request.method, self.request.expects());
         self.pending.push(request, upgrade, now, listener)?;
         self.client = match (method, body) {
             (Method::Connect, _) => Client::Connecting { has_gone_on: false },
             (_, Body::Ended) => Client::Line,
+            (_, body) if expects => Client::Asking(body),
             (_, body) => Client::Body(body),
         };
-        if !matches!(self.client, Client::Body(_)) {
+        if !matches!(self.client, Client::Body(_) | Client::Asking(_)) {
             self.pending.request_ended(now, listener);
         }
         Ok(())
@@ -201,10 +244,22 @@ impl Http1 {
 
     /// The connection is over; so is what is open.
     pub(super) fn close(&mut self, end: End, now: Instant, listener: &mut dyn Listener) {
+        if let Client::Declined(declined) = &self.client
+            && let Some(ended) = declined.ended()
+        {
+            self.pending.request_ended(ended, listener);
+        }
         self.pending.close(end, now, listener);
     }
 
+    /// The bytes cannot be followed any further. What is known of an answer is told first.
+    pub(super) fn lost(&mut self, why: Lost, listener: &mut dyn Listener) {
+        self.pending.tell_if_answered(listener);
+        listener.lost(why, self.pending.len());
+    }
+
     /// How many requests are open.
+    #[cfg(test)]
     pub(super) fn open(&self) -> usize {
         self.pending.len()
     }
@@ -212,7 +267,9 @@ impl Http1 {
     /// Bytes held on the heap.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.request.held() + self.pending.held() + self.grpc_web.as_ref().map_or(0, |_| size_of::<GrpcWeb>())
+        let declined = if matches!(self.client, Client::Declined(_)) { size_of::<Declined>() } else { 0 };
+        let grpc_web = self.grpc_web.as_ref().map_or(0, |_| size_of::<GrpcWeb>());
+        self.request.held() + self.pending.held() + grpc_web + declined
     }
 }
 

@@ -24,7 +24,8 @@ const COUNTS: usize = 2 * size_of::<usize>();
 /// server ─▶ head ─ answer ─▶ body ─ response_ended ┘
 /// ```
 ///
-/// A response may end first: then its request is still open, the last one that there is.
+/// A response may end first: then its request is still open, the last one that there is, until its body has
+/// ended or is given up.
 #[derive(Debug)]
 pub(super) struct Pending {
     queue: VecDeque<Open>,
@@ -42,6 +43,8 @@ pub(super) struct Open {
     pub(super) began: Instant,
     /// When its body was.
     pub(super) ended: Option<Instant>,
+    /// Whether its body never will be.
+    is_given_up: bool,
     /// What it asks to be upgraded to.
     pub(super) upgrade: Option<Box<str>>,
     /// Bytes that it holds for its authority, unless the one before has the same, and its upgrade.
@@ -103,7 +106,15 @@ impl Pending {
         // Neither is more than some hundred bytes.
         let (texts, details) = (u16::try_from(texts), u16::try_from(details));
         let (texts, details) = (texts.unwrap_or(u16::MAX), details.unwrap_or(u16::MAX));
-        self.queue.push_back(Open { request, began: now, ended: None, upgrade, texts, details });
+        self.queue.push_back(Open {
+            request,
+            began: now,
+            ended: None,
+            is_given_up: false,
+            upgrade,
+            texts,
+            details,
+        });
         Ok(())
     }
 
@@ -111,6 +122,14 @@ impl Pending {
     pub(super) fn request_ended(&mut self, now: Instant, listener: &mut dyn Listener) {
         if let Some(last) = self.queue.back_mut() {
             last.ended = Some(now);
+        }
+        self.tell_if_over(listener);
+    }
+
+    /// No more of the last request will come.
+    pub(super) fn request_given_up(&mut self, listener: &mut dyn Listener) {
+        if let Some(last) = self.queue.back_mut() {
+            last.is_given_up = true;
         }
         self.tell_if_over(listener);
     }
@@ -163,9 +182,16 @@ impl Pending {
         }
     }
 
-    fn tell_if_over(&mut self, listener: &mut dyn Listener) {
-        if let (Some(ended), Some(Open { ended: Some(_), .. })) = (self.answer.ended, self.queue.front()) {
+    /// Nothing more can be known of the requests: tells of the first if its answer is complete.
+    pub(super) fn tell_if_answered(&mut self, listener: &mut dyn Listener) {
+        if let Some(ended) = self.answer.ended {
             self.switched(ended, listener);
+        }
+    }
+
+    fn tell_if_over(&mut self, listener: &mut dyn Listener) {
+        if self.queue.front().is_some_and(|open| open.ended.is_some() || open.is_given_up) {
+            self.tell_if_answered(listener);
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct RequestHead {
     kind: Kind,
     framing: Framing,
     upgrade: Upgrade,
+    /// Whether the client asks before it sends the body.
+    expects: bool,
     trace: TraceHeaders,
 }
 
@@ -44,6 +46,7 @@ impl RequestHead {
             kind: Kind::Http,
             framing: Framing::default(),
             upgrade: Upgrade::new(),
+            expects: false,
             trace: TraceHeaders::default(),
         }
     }
@@ -55,6 +58,7 @@ impl RequestHead {
         self.kind = Kind::Http;
         self.framing = Framing::default();
         self.upgrade.clear();
+        self.expects = false;
         self.trace = TraceHeaders::default();
         let (target, is_cut) = (self.line.target(), self.line.is_target_cut());
         if self.line.method() == Method::Connect && !target.contains(&b'/') {
@@ -81,6 +85,11 @@ impl RequestHead {
         Ok((request, body, self.upgrade.token().map(Into::into)))
     }
 
+    /// Whether the client asks before it sends the body, and waits for the answer. Once the head is complete.
+    pub(super) const fn expects(&self) -> bool {
+        self.expects
+    }
+
     /// The authority that is kept between requests.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
@@ -92,7 +101,7 @@ impl Interest for RequestHead {
     fn keeps(&self, name: &[u8]) -> bool {
         match name {
             b"host" => !self.authority.is_told,
-            b"content-length" | b"transfer-encoding" | b"content-type" | b"upgrade" => true,
+            b"content-length" | b"transfer-encoding" | b"content-type" | b"upgrade" | b"expect" => true,
             b"traceparent" | b"b3" | b"x-b3-traceid" | b"x-b3-spanid" | b"x-b3-sampled" | b"x-b3-flags" => {
                 self.wants_details
             }
@@ -106,6 +115,9 @@ impl Interest for RequestHead {
             b"content-length" | b"transfer-encoding" => self.framing.field(name, value),
             b"content-type" => self.kind = Kind::from_content_type(value.bytes),
             b"upgrade" => self.upgrade.field(value),
+            b"expect" => {
+                self.expects |= value.elements().any(|it| it.eq_ignore_ascii_case(b"100-continue"));
+            }
             _ => self.trace.header(name, value.bytes),
         }
     }

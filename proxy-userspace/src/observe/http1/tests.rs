@@ -1,6 +1,7 @@
 //! Tests of the follower: a corpus of exchanges, cut in every way.
 
 mod bodies;
+mod expectations;
 mod heads;
 mod limits;
 mod order;
@@ -42,7 +43,9 @@ struct Scenario {
 
 /// Every connection of the corpus.
 fn corpus() -> impl Iterator<Item = &'static Scenario> {
-    [bodies::CORPUS, heads::CORPUS, order::CORPUS, upgrades::CORPUS].into_iter().flatten()
+    [bodies::CORPUS, expectations::CORPUS, heads::CORPUS, order::CORPUS, upgrades::CORPUS]
+        .into_iter()
+        .flatten()
 }
 
 /// Writes down what it is told.
@@ -146,7 +149,7 @@ impl Followed {
         self.is_stopped = true;
         match stop {
             Stop::Other => self.record.lines.push("other".to_owned()),
-            Stop::Lost(why) => self.record.lost(why, self.http1.open()),
+            Stop::Lost(why) => self.http1.lost(why, &mut self.record),
             Stop::Tunnel => self.record.lines.push("tunnel".to_owned()),
             Stop::Http2 { rest, request, .. } => {
                 self.record.ended += 1;
@@ -256,6 +259,8 @@ const FRAGMENTS: &[&[u8]] = &[
     b"POST /b HTTP/1.0\nContent-Length: 3\n\nabc",
     b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     b"CONNECT a:1 HTTP/1.1\r\n\r\n",
+    b"PUT /e HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+    b"PUT /e HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"GET /w HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
     b"GET /h HTTP/1.1\r\nUpgrade: h2c\r\n\r\n",
     b"POST /s/m HTTP/1.1\r\nContent-Type: application/grpc-web\r\nContent-Length: 0\r\n\r\n",

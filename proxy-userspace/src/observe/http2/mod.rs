@@ -138,7 +138,14 @@ impl Http2 {
         self.streams.end_all(end, now, listener);
     }
 
+    /// The bytes cannot be followed any further. What is known of answers is told first.
+    pub(super) fn lost(&mut self, why: Lost, listener: &mut dyn Listener) {
+        self.streams.end_answered(listener);
+        listener.lost(why, self.streams.len());
+    }
+
     /// How many requests are open.
+    #[cfg(test)]
     pub(super) fn open(&self) -> usize {
         self.streams.len()
     }

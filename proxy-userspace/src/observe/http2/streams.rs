@@ -101,6 +101,17 @@ impl Streams {
         }
     }
 
+    /// Ends those streams whose response has ended.
+    pub(super) fn end_answered(&mut self, listener: &mut dyn Listener) {
+        for place in std::mem::take(&mut self.places) {
+            let slot = self.slots.get(usize::from(place.slot)).and_then(Option::as_ref);
+            match slot.and_then(|stream| stream.response_ended) {
+                Some(ended) => self.empty_slot(place, End::Complete, ended, listener),
+                None => self.places.push_back(place),
+            }
+        }
+    }
+
     /// How many are open.
     pub(super) fn len(&self) -> usize {
         self.places.len()

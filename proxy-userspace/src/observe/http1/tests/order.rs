@@ -68,7 +68,7 @@ pub(super) const CORPUS: &[Scenario] = &[
             Client(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n12345"),
             Server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n"),
         ],
-        told: &["> POST HTTP/1.1 - /", "lost unasked-response 1"],
+        told: &["> POST HTTP/1.1 - /", "< POST 200 0 unended", "lost unasked-response 0"],
     },
     Scenario {
         name: "both bodies at once",

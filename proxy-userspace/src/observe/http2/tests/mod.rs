@@ -181,7 +181,7 @@ fn follow_from<'a>(
                 Ok(()) => {}
                 Err(Stop::Lost(why)) => {
                     assert!(http2.is_http());
-                    recorder.lost(why, http2.open());
+                    http2.lost(why, &mut recorder);
                     return recorder.events;
                 }
                 Err(stop) => {

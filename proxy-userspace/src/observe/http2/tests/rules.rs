@@ -48,6 +48,21 @@ fn what_breaks_the_rules_is_followed_no_further() {
 }
 
 #[test]
+fn answered_exchanges_are_told_before_the_connection_is_lost() {
+    let steps = [
+        (Client, [call(1, "/a/b"), get(3), call(5, "/a/c")].concat()),
+        (Server, [ok(WHOLE, 1), ok(END_HEADERS, 3), ok(WHOLE, 5)].concat()),
+        (Client, frame(DATA, 0, 0, b"")),
+    ];
+    let told = [
+        "complete POST Grpc b.test /a/b: 200 grpc - 0 bytes 2/-/3/3",
+        "complete POST Grpc b.test /a/c: 200 grpc - 0 bytes 2/-/3/3",
+        "lost malformed-http2 1",
+    ];
+    assert_eq!(follow(&opened(steps))[3..], told);
+}
+
+#[test]
 fn a_table_that_is_too_large_is_followed_no_further() {
     let resize = |size: &[u8]| frame(HEADERS, WHOLE, 1, &[&[0x3f][..], size, &[0x82]].concat());
     assert_eq!(last(&resize(&[0xe1, 0xff, 0x03]), &ok(WHOLE, 1))[..8], *"complete");
