@@ -67,6 +67,7 @@ const FILES: &[(&str, &str)] = files! {
     "http1_expectation_declined"
     "http1_expectation_failed"
     "http1_get"
+    "http1_half_a_head"
     "http1_half_close_before_the_answer"
     "http1_head_keeps_its_length"
     "http1_head_of_chunked"

@@ -174,8 +174,10 @@ impl Observer {
 
     /// The server has finished (FIN).
     pub fn server_finished(&mut self, now: Instant, listener: &mut dyn Listener) {
-        if let State::Http1(http1) = &mut self.state {
-            http1.server_finished(now, listener);
+        if let State::Http1(http1) = &mut self.state
+            && let Err(stop) = http1.server_finished(now, listener)
+        {
+            self.state = after_http1(stop, http1, &[], now, listener);
         }
     }
 

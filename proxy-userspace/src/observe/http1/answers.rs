@@ -25,8 +25,9 @@ impl Http1 {
         }
         let mut rest = bytes;
         while !rest.is_empty() {
+            let is_asked = self.pending.awaiting().is_some() || self.has_begun();
             match &mut self.server {
-                Server::Line if self.pending.awaiting().is_none() => {
+                Server::Line if !is_asked => {
                     let is_idle = self.response.line.is_idle(rest);
                     return if is_idle { Ok(()) } else { Err(Lost::UnaskedResponse.into()) };
                 }
@@ -61,7 +62,7 @@ impl Http1 {
                     }
                     rest = after;
                     if *body == Body::Ended {
-                        self.end_response(now, listener);
+                        self.end_response(now, listener)?;
                     }
                 }
             }
@@ -76,10 +77,20 @@ impl Http1 {
         now: Instant,
         listener: &mut dyn Listener,
     ) -> Result<(), Stop> {
+        let status = self.response.line.status();
+        if status >= 200 && self.pending.awaiting().is_none() {
+            self.take_begun(now, listener)?;
+        }
         let Some(open) = self.pending.awaiting() else {
-            return Err(Lost::UnaskedResponse.into());
+            // A head that is not complete yet gets an interim response.
+            self.server = Server::Line;
+            return if self.has_begun() && status != 101 {
+                Ok(())
+            } else {
+                Err(Lost::UnaskedResponse.into())
+            };
         };
-        let (status, method) = (self.response.line.status(), open.request.method);
+        let method = open.request.method;
         if status == 101 {
             return Err(self.switch(taken, now, listener));
         }
@@ -104,11 +115,26 @@ impl Http1 {
         self.refuse(method)?;
         self.decline();
         match self.response.body(method)? {
-            Body::Ended => self.end_response(now, listener),
+            Body::Ended => self.end_response(now, listener)?,
             body @ (Body::Length(_) | Body::Chunked(_) | Body::UntilClose) => {
                 self.server = Server::Body { body, is_grpc };
             }
         }
+        Ok(())
+    }
+
+    /// The server answers a head that the client has not completed, as with 408 or 400: it counts as far as it
+    /// has come, and is the last that is followed.
+    fn take_begun(&mut self, now: Instant, listener: &mut dyn Listener) -> Result<(), Lost> {
+        if !self.has_begun() {
+            return Err(Lost::UnaskedResponse);
+        }
+        let why = if let Client::Stray { why, .. } = self.client { why } else { Lost::UnaskedResponse };
+        self.request_fields.finish_line(&mut self.request);
+        let request = self.request.begun(listener.wants_details());
+        self.pending.push(request, None, now, listener)?;
+        self.pending.request_given_up(listener);
+        self.client = Client::Stray { why, has_begun: false };
         Ok(())
     }
 
@@ -129,7 +155,8 @@ impl Http1 {
             | Client::Asking(_)
             | Client::Declined(_)
             | Client::Connecting { .. }
-            | Client::Adrift => {}
+            | Client::Adrift
+            | Client::Stray { .. } => {}
         }
         Ok(())
     }
@@ -173,15 +200,27 @@ impl Http1 {
         }
     }
 
-    fn end_response(&mut self, now: Instant, listener: &mut dyn Listener) {
+    fn end_response(&mut self, now: Instant, listener: &mut dyn Listener) -> Result<(), Lost> {
         self.server = Server::Line;
         self.pending.response_ended(now, listener);
+        if let Client::Stray { why, has_begun: false } = self.client
+            && self.pending.awaiting().is_none()
+        {
+            return Err(why);
+        }
+        Ok(())
     }
 
-    /// The server has finished: a response that lasts until then is complete.
-    pub(in super::super) fn server_finished(&mut self, now: Instant, listener: &mut dyn Listener) {
+    /// The server has finished: a response that lasts until then is complete. Nothing is to be fed after an
+    /// error.
+    pub(in super::super) fn server_finished(
+        &mut self,
+        now: Instant,
+        listener: &mut dyn Listener,
+    ) -> Result<(), Stop> {
         if matches!(self.server, Server::Body { body: Body::UntilClose, .. }) {
-            self.end_response(now, listener);
+            self.end_response(now, listener)?;
         }
+        Ok(())
     }
 }

@@ -196,6 +196,13 @@ impl<const N: usize> Fields<N> {
         if beyond.is_empty() { Ok(None) } else { Err(Lost::HeadTooLarge) }
     }
 
+    /// Tells of the last field whose line has ended, where the head may go on, but nobody waits for it.
+    pub(super) fn finish_line(&mut self, interest: &mut impl Interest) {
+        if matches!(self.expecting, Expecting::Line | Expecting::EmptyLf) {
+            self.finish(interest);
+        }
+    }
+
     /// Tells of the last field, where nothing more comes: it may have been folded until now.
     pub(super) fn finish(&mut self, interest: &mut impl Interest) {
         if self.fate == Fate::Kept {

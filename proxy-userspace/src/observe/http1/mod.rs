@@ -9,6 +9,8 @@
 //!                                  └ 101, CONNECT's 2xx ─▶ tunnel, HTTP/2
 //! ```
 //!
+//! A client that breaks the rules is followed no further, but what it has asked for is, until it is answered.
+//!
 //! Lines and fields are followed as they come; what is kept of them is of a fixed size. Bodies are skipped
 //! over, but for the frames of gRPC-Web.
 
@@ -79,6 +81,13 @@ enum Client {
     },
     /// What follows on a request for an upgrade is no HTTP: it depends on the answer what it is.
     Adrift,
+    /// Nothing that can be followed. What it has asked for may yet be answered.
+    Stray {
+        /// Why the connection is lost once that is done.
+        why: Lost,
+        /// Whether that includes the head that was begun last.
+        has_begun: bool,
+    },
 }
 
 /// What the server's next bytes are.
@@ -125,11 +134,41 @@ impl Http1 {
         listener: &mut dyn Listener,
     ) -> Result<(), Stop> {
         match self.follow_client(bytes, now, listener) {
-            Err(Stop::Lost(Lost::MalformedHttp1 | Lost::HeadTooLarge)) if self.pending.awaits_upgrade(0) => {
-                self.client = Client::Adrift;
-                Ok(())
+            Err(Stop::Lost(why @ (Lost::MalformedHttp1 | Lost::HeadTooLarge))) => {
+                if self.pending.awaits_upgrade(0) {
+                    self.client = Client::Adrift;
+                    return Ok(());
+                }
+                self.stray(why, listener)
             }
             followed => followed,
+        }
+    }
+
+    /// The client's bytes cannot be followed any further; the server's are until it has answered.
+    fn stray(&mut self, why: Lost, listener: &mut dyn Listener) -> Result<(), Stop> {
+        let has_begun = self.has_begun();
+        if matches!(self.client, Client::Body(_) | Client::Declined(_)) {
+            self.pending.request_given_up(listener);
+        }
+        if !has_begun && self.pending.awaiting().is_none() {
+            return Err(why.into());
+        }
+        self.client = Client::Stray { why, has_begun };
+        Ok(())
+    }
+
+    /// Whether the client has begun a head that is not complete.
+    fn has_begun(&self) -> bool {
+        match self.client {
+            Client::Line => self.request.line.is_begun(),
+            Client::Fields => true,
+            Client::Stray { has_begun, .. } => has_begun,
+            Client::Body(_)
+            | Client::Asking(_)
+            | Client::Declined(_)
+            | Client::Connecting { .. }
+            | Client::Adrift => false,
         }
     }
 
@@ -179,7 +218,7 @@ impl Http1 {
                     *has_gone_on = true;
                     return Ok(());
                 }
-                Client::Adrift => return Ok(()),
+                Client::Adrift | Client::Stray { .. } => return Ok(()),
             }
         }
         Ok(())
@@ -227,7 +266,7 @@ impl Http1 {
     /// The request's head is complete.
     fn begin_request(&mut self, now: Instant, listener: &mut dyn Listener) -> Result<(), Lost> {
         let (request, body, upgrade) = self.request.finish()?;
-        self.request.line.begin();
+        self.request.begin();
         let (method, expects) = (request.method, self.request.expects());
         self.pending.push(request, upgrade, now, listener)?;
         self.client = match (method, body) {
@@ -250,6 +289,10 @@ impl Http1 {
             self.pending.request_ended(ended, listener);
         }
         self.pending.close(end, now, listener);
+        if let Client::Stray { why, .. } = self.client {
+            self.client = Client::Adrift;
+            listener.lost(why, 0);
+        }
     }
 
     /// The bytes cannot be followed any further. What is known of an answer is told first.

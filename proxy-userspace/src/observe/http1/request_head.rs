@@ -17,6 +17,8 @@ use super::{
 pub(super) struct RequestHead {
     /// Its first line.
     pub(super) line: RequestLine,
+    /// Whether it is complete.
+    has_line: bool,
     wants_details: bool,
     authority: Authority,
     kind: Kind,
@@ -41,6 +43,7 @@ impl RequestHead {
     pub(super) fn new() -> Self {
         Self {
             line: RequestLine::new(),
+            has_line: false,
             wants_details: false,
             authority: Authority { last: None, is_told: false },
             kind: Kind::Http,
@@ -51,15 +54,16 @@ impl RequestHead {
         }
     }
 
+    /// Starts anew, after a head that was complete.
+    pub(super) fn begin(&mut self) {
+        self.line.begin();
+        self.has_line = false;
+    }
+
     /// The line is complete, the fields follow.
     pub(super) fn begin_fields(&mut self, wants_details: bool) {
-        self.wants_details = wants_details;
-        self.authority.is_told = false;
-        self.kind = Kind::Http;
-        self.framing = Framing::default();
-        self.upgrade.clear();
-        self.expects = false;
-        self.trace = TraceHeaders::default();
+        self.clear_fields(wants_details);
+        self.has_line = true;
         let (target, is_cut) = (self.line.target(), self.line.is_target_cut());
         if self.line.method() == Method::Connect && !target.contains(&b'/') {
             self.authority.tell(target, is_cut);
@@ -68,21 +72,42 @@ impl RequestHead {
         }
     }
 
+    fn clear_fields(&mut self, wants_details: bool) {
+        self.wants_details = wants_details;
+        self.authority.is_told = false;
+        self.kind = Kind::Http;
+        self.framing = Framing::default();
+        self.upgrade.clear();
+        self.expects = false;
+        self.trace = TraceHeaders::default();
+    }
+
     /// The head is complete: the request, its body, and what it asks to be upgraded to.
     pub(super) fn finish(&mut self) -> Result<(Request, Body, Option<Box<str>>), Lost> {
         let body = self.framing.of_request()?;
+        Ok((self.request(), body, self.upgrade.token().map(Into::into)))
+    }
+
+    /// The request, as far as its head has come: what is not complete of it is not told.
+    pub(super) fn begun(&mut self, wants_details: bool) -> Request {
+        if !self.has_line {
+            self.clear_fields(wants_details);
+        }
+        self.request()
+    }
+
+    fn request(&self) -> Request {
         let target = self.line.target();
         let (target, _) = split(target, target.len().min(MAX_TARGET));
-        let wants_target = self.wants_details || self.kind != Kind::Http;
-        let request = Request {
+        let wants_target = self.has_line && (self.wants_details || self.kind != Kind::Http);
+        Request {
             version: self.line.version(),
             method: self.line.method(),
             kind: self.kind,
             authority: self.authority.told(),
             target: wants_target.then(|| text(target).into()),
             trace: self.trace.context().map(Box::new),
-        };
-        Ok((request, body, self.upgrade.token().map(Into::into)))
+        }
     }
 
     /// Whether the client asks before it sends the body, and waits for the answer. Once the head is complete.

@@ -81,7 +81,13 @@ impl RequestLine {
         self.is_first = false;
         self.method.clear();
         self.target.clear();
+        self.version = Version::Http11;
         self.length = 0;
+    }
+
+    /// Whether a method has begun to come.
+    pub(super) fn is_begun(&self) -> bool {
+        !self.method.bytes().is_empty()
     }
 
     /// Whether nothing of it has come.
@@ -99,9 +105,14 @@ impl RequestLine {
         self.length
     }
 
-    /// The method. Once the line is complete.
+    /// The method, once its end has come.
     pub(super) fn method(&self) -> Method {
-        if self.method.is_cut() { Method::Other } else { Method::from_bytes(self.method.bytes()) }
+        let is_whole = matches!(self.expecting, Expecting::Target { .. }) || !self.target().is_empty();
+        if is_whole && !self.method.is_cut() {
+            Method::from_bytes(self.method.bytes())
+        } else {
+            Method::Other
+        }
     }
 
     /// The start of the target. Once the line is complete.

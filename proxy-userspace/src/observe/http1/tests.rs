@@ -5,6 +5,7 @@ mod expectations;
 mod heads;
 mod limits;
 mod order;
+mod unfinished;
 mod upgrades;
 
 use std::fmt::Write as _;
@@ -43,7 +44,7 @@ struct Scenario {
 
 /// Every connection of the corpus.
 fn corpus() -> impl Iterator<Item = &'static Scenario> {
-    [bodies::CORPUS, expectations::CORPUS, heads::CORPUS, order::CORPUS, upgrades::CORPUS]
+    [bodies::CORPUS, expectations::CORPUS, heads::CORPUS, order::CORPUS, unfinished::CORPUS, upgrades::CORPUS]
         .into_iter()
         .flatten()
 }
@@ -127,10 +128,7 @@ impl Followed {
                     self.server_bytes += piece.len();
                     self.http1.server_bytes(piece, now, &mut self.record)
                 }
-                Finish => {
-                    self.http1.server_finished(now, &mut self.record);
-                    Ok(())
-                }
+                Finish => self.http1.server_finished(now, &mut self.record),
                 Close(end) => {
                     self.http1.close(end, now, &mut self.record);
                     assert_eq!(self.http1.open(), 0);

@@ -103,7 +103,7 @@ pub(super) const CORPUS: &[Scenario] = &[
     Scenario {
         name: "what is no request, later on",
         turns: &[Client(b"GET /a HTTP/1.1\r\n\r\nGET /a\r\n\r\n")],
-        told: &["> GET HTTP/1.1 - /a", "lost malformed-http1 1"],
+        told: &["> GET HTTP/1.1 - /a", "< GET - 0 Cut", "lost malformed-http1 0"],
     },
     Scenario {
         name: "more empty lines between requests than before the first one",

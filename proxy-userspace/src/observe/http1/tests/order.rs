@@ -145,7 +145,7 @@ pub(super) const CORPUS: &[Scenario] = &[
     Scenario {
         name: "a server that speaks before the first head is complete",
         turns: &[Client(b"GET / HTTP/1.1\r\nHost"), Server(b"HTTP/1.1 431 Too Large\r\n\r\n")],
-        told: &["lost unasked-response 0"],
+        told: &["> GET HTTP/1.1 - /", "< GET 431 0 unended Cut", "lost unasked-response 0"],
     },
     Scenario {
         name: "a client that has finished, with the answer still coming",
