@@ -19,6 +19,7 @@ pub(crate) fn register(suite: &mut Suite) {
         an_unasked_response_is_forwarded_and_counted,
         what_was_counted_before_stays_counted,
         witnesses_lose_no_pipelined_request,
+        more_streams_than_are_kept_are_counted_and_lose_no_connection,
     ]);
 }
 
@@ -157,4 +158,36 @@ fn witnesses_lose_no_pipelined_request(env: &Env) {
     assert_eq!(connection.text("lost"), None, "{connection:?}");
     assert_eq!(connection.number("requests"), COUNT as u64, "{connection:?}");
     assert_eq!(connection.counts("statuses").get("200"), Some(&(COUNT as u64)), "{connection:?}");
+}
+
+fn more_streams_than_are_kept_are_counted_and_lose_no_connection(env: &Env) {
+    const STREAMS: u32 = 400;
+    let headers = |stream: u32, block: &[u8]| {
+        let length = u8::try_from(block.len()).expect("a short block");
+        [&[0, 0, length, 1, 5], &stream.to_be_bytes()[..], block].concat()
+    };
+    let (mut dialogue, admin) = begin(env);
+    dialogue.client(PREFACE);
+    dialogue.server(SETTINGS);
+    let ids = (0..STREAMS).map(|at| 2 * at + 1);
+    let requests: Vec<u8> = ids.clone().flat_map(|id| headers(id, &[0x82, 0x86, 0x84])).collect();
+    dialogue.client(requests);
+    let responses: Vec<u8> = ids.flat_map(|id| headers(id, &[0x88])).collect();
+    dialogue.server(responses);
+    dialogue.client(headers(2 * STREAMS + 1, &[0x82, 0x86, 0x84]));
+    dialogue.server(headers(2 * STREAMS + 1, &[0x8d]));
+    wait::eventually("all requests to be counted", || {
+        let samples = Samples::of(admin);
+        let lost = samples.sum("sluice_http_lost_requests_total", &[("reason", "too-many-requests")]);
+        let answered = samples.sum("response_total", &[("status_code", "200")]);
+        let last = samples.sum("response_total", &[("status_code", "404")]);
+        let is_all = (lost + answered - f64::from(STREAMS)).abs() < 0.5 && (last - 1.0).abs() < 0.5;
+        (is_all && lost > 0.5 && answered > 99.5).then_some(())
+    });
+    let lost = Samples::of(admin).sum("sluice_http_lost_total", &[]);
+    assert!(lost < 0.5, "{lost} connections are lost");
+    let outcome = dialogue.finish();
+    let connection = outcome.only_connection();
+    assert_eq!(connection.text("lost"), None, "{connection:?}");
+    assert_eq!(connection.number("requests"), u64::from(STREAMS) + 1, "{connection:?}");
 }

@@ -55,6 +55,10 @@ impl Listener for Requests {
         }
     }
 
+    fn untracked(&mut self, why: Lost) {
+        self.metrics.untracked(why);
+    }
+
     fn lost(&mut self, why: Lost, open: usize) {
         self.metrics.lost(why, open);
         if let Some(report) = &mut self.report {

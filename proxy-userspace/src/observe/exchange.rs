@@ -15,8 +15,8 @@ pub const MAX_TARGET: usize = 256;
 /// Learns of requests and responses as they pass.
 ///
 /// Every [`Listener::request`] is followed by one [`Listener::exchange`], when the response has ended
-/// or can end no more, unless observation ends first: then [`Listener::lost`] is the last word, and it
-/// says of how many requests nothing more will be told.
+/// or can end no more, unless [`Listener::untracked`] follows at once, or observation ends first: then
+/// [`Listener::lost`] is the last word, and it says of how many requests nothing more will be told.
 pub trait Listener {
     /// Whether what costs an allocation for each request is wanted: targets and trace contexts.
     fn wants_details(&self) -> bool {
@@ -29,6 +29,8 @@ pub trait Listener {
     /// The connection, or on HTTP/2 a stream, is something else from here on: `websocket`, `connect`,
     /// `h2c`, or another token that the client asked for, in lower case and of at most 32 bytes.
     fn upgraded(&mut self, to: &str);
+    /// Of the request that was told last nothing more will be told; the connection is followed on.
+    fn untracked(&mut self, why: Lost);
     /// The bytes cannot be followed any further.
     fn lost(&mut self, why: Lost, open: usize);
 }
@@ -257,7 +259,7 @@ impl Kind {
     }
 }
 
-/// Why the bytes of a connection cannot be followed any further.
+/// Why the bytes of a connection, or a request on it, cannot be followed any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lost {
     /// They break the rules of HTTP/1.

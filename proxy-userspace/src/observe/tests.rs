@@ -41,6 +41,7 @@ impl Listener for Nobody {
     fn request(&mut self, _: &Request) {}
     fn exchange(&mut self, _: &Exchange<'_>) {}
     fn upgraded(&mut self, _: &str) {}
+    fn untracked(&mut self, _: Lost) {}
     fn lost(&mut self, _: Lost, _: usize) {}
 }
 

@@ -98,16 +98,21 @@ impl HttpMetrics {
         self.families.http.upgrades.get_or_create(&labels).inc();
     }
 
+    /// Of one request nothing more will be told.
+    pub fn untracked(&self, why: Lost) {
+        self.families.http.lost_requests.get_or_create(&self.reason(why)).inc();
+    }
+
     /// The connection cannot be followed any further; of so many open requests nothing more will be told.
     pub fn lost(&self, why: Lost, open: usize) {
-        let TargetSeries { direction, workload, .. } = &*self.target;
-        let labels = ReasonLabels {
-            direction: direction.label(),
-            workload: Arc::clone(workload),
-            reason: why.label(),
-        };
+        let labels = self.reason(why);
         self.families.http.lost.get_or_create(&labels).inc();
         self.families.http.lost_requests.get_or_create(&labels).inc_by(open as u64);
+    }
+
+    fn reason(&self, why: Lost) -> ReasonLabels {
+        let TargetSeries { direction, workload, .. } = &*self.target;
+        ReasonLabels { direction: direction.label(), workload: Arc::clone(workload), reason: why.label() }
     }
 
     /// How many series the connection has at hand.

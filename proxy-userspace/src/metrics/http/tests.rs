@@ -157,9 +157,13 @@ fn upgrades_are_a_closed_set_and_what_is_lost_counts_its_open_requests() {
     assert_eq!(upgrades(r#"protocol="other""#), Some(2.0));
     http.lost(Lost::HeadTooLarge, 3);
     http.lost(Lost::HeadTooLarge, 0);
+    http.untracked(Lost::TooManyRequests);
     let labels = [r#"direction="outbound",workload="shop",reason="head-too-large""#];
     assert_eq!(value(&metrics, "sluice_http_lost_total", &labels), Some(2.0));
     assert_eq!(value(&metrics, "sluice_http_lost_requests_total", &labels), Some(3.0));
+    let labels = [r#"reason="too-many-requests""#];
+    assert_eq!(value(&metrics, "sluice_http_lost_total", &labels), None);
+    assert_eq!(value(&metrics, "sluice_http_lost_requests_total", &labels), Some(1.0));
 }
 
 #[test]

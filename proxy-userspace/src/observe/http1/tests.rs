@@ -97,6 +97,10 @@ impl Listener for Record {
         self.lines.push(format!("upgraded {to}"));
     }
 
+    fn untracked(&mut self, why: Lost) {
+        panic!("HTTP/1 tracks every request, {why:?}");
+    }
+
     fn lost(&mut self, why: Lost, open: usize) {
         self.ended += open;
         self.lines.push(format!("lost {} {open}", why.label()));

@@ -85,8 +85,8 @@ impl Http2 {
         let is_grpc = Some(request.kind == Kind::Grpc);
         let stream = Stream { request_ended: Some(ended), ..Stream::new(request, began, None) };
         let mut streams = Streams::default();
-        // The first of many that are allowed.
-        streams.open(1, stream).ok();
+        let none_left = streams.open(1, stream);
+        debug_assert!(none_left.is_none(), "the first of many that there is room for");
         Self { is_http: true, is_grpc, streams, ..Self::default() }
     }
 
@@ -252,9 +252,9 @@ impl Http2 {
         if self.is_idle(id) {
             let (request, protocol) = head.request(&mut self.shared);
             self.is_grpc.get_or_insert(request.kind == Kind::Grpc);
-            self.streams.open(id, Stream::new(request, now, protocol))?;
-            if let Some(stream) = self.streams.get_mut(id) {
-                listener.request(&stream.request);
+            listener.request(&request);
+            if self.streams.open(id, Stream::new(request, now, protocol)).is_some() {
+                listener.untracked(Lost::TooManyRequests);
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use crate::observe::{End, Exchange, Listener, Lost, Request};
+use crate::observe::{End, Exchange, Listener, Request};
 
 /// Streams that are followed at once; servers allow 100 to 250 unless told otherwise.
 pub(super) const MAX_OPEN: usize = 256;
@@ -51,28 +51,23 @@ impl Streams {
         id > self.highest
     }
 
-    /// Opens a stream that is idle.
-    ///
-    /// # Errors
-    /// More are open than are kept.
-    pub(super) fn open(&mut self, id: u32, stream: Stream) -> Result<(), Lost> {
-        if self.places.len() == MAX_OPEN {
-            return Err(Lost::TooManyRequests);
+    /// Opens a stream that is idle. Answers with it if there is no room: then it is open to the peers alone, and
+    /// its frames are those of a stream that is over.
+    pub(super) fn open(&mut self, id: u32, stream: Stream) -> Option<Stream> {
+        self.highest = id;
+        let new_slot = u16::try_from(self.slots.len()).ok();
+        if self.places.len() >= MAX_OPEN {
+            return Some(stream);
         }
-        let slot = match self.empty.pop() {
-            Some(slot) => slot,
-            None => {
-                let slot = u16::try_from(self.slots.len()).ok().ok_or(Lost::TooManyRequests)?;
-                self.slots.push(None);
-                slot
-            }
+        let Some(slot) = self.empty.pop().or(new_slot) else {
+            return Some(stream);
         };
-        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-            *place = Some(stream);
+        match self.slots.get_mut(usize::from(slot)) {
+            Some(place) => *place = Some(stream),
+            None => self.slots.push(Some(stream)),
         }
         self.places.push_back(Place { id, slot });
-        self.highest = id;
-        Ok(())
+        None
     }
 
     /// A stream, if it is open.

@@ -167,6 +167,8 @@ impl Listener for Requests {
 
     fn upgraded(&mut self, _to: &str) {}
 
+    fn untracked(&mut self, _why: Lost) {}
+
     fn lost(&mut self, _why: Lost, _open: usize) {}
 }
 
@@ -249,6 +251,7 @@ fn a_response_that_ends_before_its_request_keeps_its_end() {
             self.0.push((exchange.request_ended, exchange.ended, exchange.end));
         }
         fn upgraded(&mut self, _to: &str) {}
+        fn untracked(&mut self, _why: Lost) {}
         fn lost(&mut self, _why: Lost, _open: usize) {}
     }
     let start = Instant::now();

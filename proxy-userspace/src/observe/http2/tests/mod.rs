@@ -156,6 +156,10 @@ impl Listener for Recorder {
         self.events.push(format!("upgraded {to}"));
     }
 
+    fn untracked(&mut self, why: Lost) {
+        self.events.push(format!("untracked {}", why.label()));
+    }
+
     fn lost(&mut self, why: Lost, open: usize) {
         self.events.push(format!("lost {} {open}", why.label()));
     }

@@ -109,17 +109,49 @@ fn a_cut_block_is_given_back_when_it_is_whole() {
 }
 
 #[test]
-fn more_streams_than_are_kept_are_followed_no_further() {
-    let get = |at: usize| get(u32::try_from(2 * at + 1).unwrap());
-    let all: Vec<u8> = (0..MAX_OPEN).flat_map(get).collect();
+fn more_streams_than_are_kept_are_counted_and_the_connection_is_followed_on() {
+    let id = |at: usize| u32::try_from(2 * at + 1).unwrap();
+    let all: Vec<u8> = (0..MAX_OPEN).flat_map(|at| get(id(at))).collect();
     assert_eq!(follow(&opened([(Client, all.clone())])).len(), 2 * MAX_OPEN);
-    assert_eq!(
-        last(&[all.clone(), get(MAX_OPEN)].concat(), &[]),
-        format!("lost too-many-requests {MAX_OPEN}")
-    );
-    let others = (Client, get(MAX_OPEN));
-    let told = follow(&opened([(Client, all), (Server, ok(WHOLE, 101)), others]));
-    assert_eq!(told.len(), 2 * MAX_OPEN + 2);
+
+    // Ones that there is no room for, whatever becomes of them; their blocks change the tables all the same.
+    let [one, other, third, next] = [0, 1, 2, 3].map(|more| id(MAX_OPEN + more));
+    let insert = [&[0x40][..], &block(&[(":authority", "late.test")])[1..]].concat();
+    let more = [
+        frame(HEADERS, END_HEADERS, one, &[&[0x83][..], &insert].concat()),
+        get(other),
+        call(third, "/a/b"),
+        frame(DATA, END_STREAM, one, b"body"),
+        frame(RST_STREAM, 0, third, &[0; 4]),
+    ];
+    let insert = [&[0x40][..], &block(&[("grpc-status", "7")])[1..]].concat();
+    let answers = [
+        frame(HEADERS, END_HEADERS, one, &[&[0x88][..], &insert].concat()),
+        frame(DATA, END_STREAM, one, b"body"),
+        frame(RST_STREAM, 0, other, &[0; 4]),
+        ok(WHOLE, 101),
+    ];
+    let told = follow(&opened([
+        (Client, all),
+        (Client, more.concat()),
+        (Server, answers.concat()),
+        (Client, frame(HEADERS, WHOLE, next, &[0x82, 0xbe])),
+        (Server, frame(HEADERS, WHOLE, next, &[0x88, 0xbe])),
+        (Client, frame(DATA, 0, id(MAX_OPEN + 4), b"idle")),
+    ]));
+    let expected = [
+        "request POST Http late.test -",
+        "untracked too-many-requests",
+        "request GET Http a.test -",
+        "untracked too-many-requests",
+        "request POST Grpc b.test /a/b",
+        "untracked too-many-requests",
+        "complete GET Http a.test -: 200 grpc - 0 bytes 2/2/4/4",
+        "request GET Http late.test -",
+        "complete GET Http late.test -: 200 grpc 7 0 bytes 5/5/6/6",
+        &format!("lost malformed-http2 {}", MAX_OPEN - 1),
+    ];
+    assert_eq!(told[MAX_OPEN..], expected);
 }
 
 #[test]
