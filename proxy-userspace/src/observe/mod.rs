@@ -39,6 +39,10 @@ use http1::Http1;
 use http2::Http2;
 use tls::{ClientHello, HelloReader};
 
+/// Bytes that one connection may hold on the heap, whatever the peers send, but for the fixed size of its state
+/// (less than 2 KiB). What would need more is left out, or ends that it is followed.
+const MAX_HELD: usize = 32 * 1024;
+
 /// Watches one connection, both directions.
 #[derive(Debug)]
 pub struct Observer {

@@ -3,10 +3,6 @@
 use super::*;
 use proptest::prelude::*;
 
-/// What observers may hold of a client's first flight: a ClientHello with its header, or a header block
-/// with the first entries of its table.
-const MAX_HELD: usize = 32 * 1024;
-
 /// A grpcio 1.x client's bytes up to its first HEADERS, captured on loopback through a relay.
 const GRPC: &[u8] = include_bytes!("testdata/grpc_python.bin");
 /// A SETTINGS frame as Node's server sends it unasked.

@@ -14,12 +14,9 @@ use proptest::prelude::*;
 
 use self::Turn::{Client, Close, Finish, Server};
 use super::{
-    super::{Exchange, Kind, Request},
+    super::{Exchange, Kind, MAX_HELD, Request},
     *,
 };
-
-/// What one connection may hold on the heap, in bytes, whatever is sent.
-const MAX_HELD: usize = 32 * 1024;
 
 /// What passes on a connection, in an order that it may happen in.
 #[derive(Debug, Clone, Copy)]

@@ -50,7 +50,7 @@ pub(super) enum Event<'a> {
 }
 
 /// Puts one direction's frames together. Holds [`MAX_BLOCK`] bytes at most, and only while a header
-/// block is cut.
+/// block is open.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     stage: Stage,
@@ -58,6 +58,9 @@ pub(super) struct Frames {
     open: Option<Block>,
     /// What of it came in earlier reads or frames.
     fragments: Vec<u8>,
+    /// Bytes of it that have come and that the frame at hand announces: as much may be held of it. How it is cut
+    /// makes no difference to this.
+    announced: usize,
 }
 
 /// Whose header block it is.
@@ -116,11 +119,12 @@ impl Default for Stage {
 }
 
 impl Frames {
-    /// Reads on to the next event, and takes from `bytes` what it has read. `None` when all are taken.
+    /// Reads on to the next event, and takes from `bytes` what it has read. `None` when all are taken. `most`
+    /// bytes may be held.
     ///
     /// # Errors
     /// The frames break the rules, or the header block is too large. Nothing is to be fed after that.
-    pub(super) fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Option<Event<'a>>, Lost> {
+    pub(super) fn next<'a>(&mut self, bytes: &mut &'a [u8], most: usize) -> Result<Option<Event<'a>>, Lost> {
         loop {
             match &mut self.stage {
                 Stage::Header { bytes: header, seen } => {
@@ -128,7 +132,7 @@ impl Frames {
                         return Ok(None);
                     }
                     let header = *header;
-                    self.begin(header)?;
+                    self.begin(header, most)?;
                 }
                 Stage::Prelude { bytes: prelude, seen, shape, left } => {
                     let shape = *shape;
@@ -137,7 +141,7 @@ impl Frames {
                         return Ok(None);
                     }
                     let (prelude, left) = (*prelude, *left);
-                    self.begin_fragment(prelude, shape, left)?;
+                    self.begin_fragment(prelude, shape, left, most)?;
                 }
                 Stage::Fragment { left, padding } => {
                     let (taken, padding) = (take(bytes, left), *padding);
@@ -148,9 +152,10 @@ impl Frames {
                     match block {
                         Some(block) if is_whole && block.is_last => {
                             self.open = None;
+                            self.announced = 0;
                             return Ok(Some(block.complete(&mut self.fragments, taken)));
                         }
-                        Some(_) | None => append(&mut self.fragments, taken, MAX_BLOCK),
+                        Some(_) | None => append(&mut self.fragments, taken, self.announced),
                     }
                     if !is_whole {
                         return Ok(None);
@@ -188,7 +193,11 @@ impl Frames {
     }
 
     /// Goes on from a frame's header to its payload.
-    fn begin(&mut self, [a, b, c, kind, flags, id @ ..]: [u8; FRAME_HEADER]) -> Result<(), Lost> {
+    fn begin(
+        &mut self,
+        [a, b, c, kind, flags, id @ ..]: [u8; FRAME_HEADER],
+        most: usize,
+    ) -> Result<(), Lost> {
         let left = u32::from_be_bytes([0, a, b, c]) as usize;
         let stream = u32::from_be_bytes(id) & 0x7fff_ffff;
         let has = |flag: u8| flags & flag != 0;
@@ -198,7 +207,7 @@ impl Frames {
                 return Err(Lost::MalformedHttp2);
             }
             block.is_last = has(END_HEADERS);
-            return self.fragment(left, 0);
+            return self.fragment(left, 0, most);
         }
         self.stage = match kind {
             DATA | HEADERS | RST_STREAM | PUSH_PROMISE | CONTINUATION if stream == 0 => {
@@ -227,7 +236,13 @@ impl Frames {
     }
 
     /// Goes on from the prelude to the fragment and the padding, `left` bytes together.
-    fn begin_fragment(&mut self, prelude: [u8; MAX_PRELUDE], shape: Shape, left: usize) -> Result<(), Lost> {
+    fn begin_fragment(
+        &mut self,
+        prelude: [u8; MAX_PRELUDE],
+        shape: Shape,
+        left: usize,
+        most: usize,
+    ) -> Result<(), Lost> {
         let [first, rest @ ..] = prelude;
         let padding = if shape.is_padded { usize::from(first) } else { 0 };
         if let (true, Some(block)) = (shape.is_promise, &mut self.open) {
@@ -236,21 +251,31 @@ impl Frames {
             block.promised = promised;
         }
         let left = left.checked_sub(padding).ok_or(Lost::MalformedHttp2)?;
-        self.fragment(left, padding)
+        self.fragment(left, padding, most)
     }
 
     /// Goes on to a fragment, if the block does not grow too large with it.
-    fn fragment(&mut self, left: usize, padding: usize) -> Result<(), Lost> {
-        if self.fragments.len() + left > MAX_BLOCK {
+    fn fragment(&mut self, left: usize, padding: usize, most: usize) -> Result<(), Lost> {
+        let announced = self.announced + left;
+        if announced > MAX_BLOCK {
             return Err(Lost::HeadTooLarge);
         }
+        if announced > most {
+            return Err(Lost::MemoryBound);
+        }
+        self.announced = announced;
         self.stage = Stage::Fragment { left, padding };
         Ok(())
     }
 
-    /// Bytes held on the heap.
+    /// Bytes held on the heap, or that will be before the next frame.
+    pub(super) const fn held(&self) -> usize {
+        self.announced
+    }
+
+    /// Bytes held on the heap now.
     #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    pub(super) const fn held_now(&self) -> usize {
         self.fragments.capacity()
     }
 }

@@ -22,11 +22,20 @@ pub(super) struct RequestHead {
     trace: Option<TraceHeaders>,
 }
 
-/// The strings that a connection's requests share.
+/// Bytes of targets and traces that are held for the streams that are open. A request that has no room for its
+/// own is followed without: they are for witnesses, who must not make a difference to what is followed, and
+/// gRPC methods are few.
+pub(super) const MAX_DETAILS: usize = 4 * 1024;
+
+/// The strings that a connection's requests share, and what else they hold.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     authorities: Recent,
     targets: Recent,
+    /// How many have a trace.
+    traces: usize,
+    /// Bytes of the protocols that they ask for.
+    protocols: usize,
 }
 
 /// A value, as much of it as is kept.
@@ -85,30 +94,66 @@ impl RequestHead {
         }
     }
 
-    /// The request, and what it asks a stream of CONNECT to be.
+    /// The request, and what it asks a stream of CONNECT to be; until [`Shared::release`].
     pub(super) fn request(self, shared: &mut Shared) -> (Request, Option<Box<str>>) {
         let kind = self.kind.unwrap_or(Kind::Http);
         let authority = self.authority.or(self.host);
         let target = self.path.filter(|_| self.trace.is_some() || kind != Kind::Http);
+        let trace = self.trace.as_ref().and_then(TraceHeaders::context);
+        let trace = trace.filter(|_| shared.details_left() >= size_of::<TraceContext>());
+        shared.traces += usize::from(trace.is_some());
+        shared.protocols += self.protocol.as_deref().map_or(0, str::len);
         let request = Request {
             version: Version::Http2,
             method: self.method.unwrap_or(Method::Other),
             kind,
             authority: authority.and_then(|authority| {
-                shared.authorities.share(readable_authority(authority.as_bytes(), false).as_bytes())
+                let authority = readable_authority(authority.as_bytes(), false);
+                shared.authorities.share(authority.as_bytes(), usize::MAX)
             }),
-            target: target.and_then(|target| shared.targets.share(target.as_bytes())),
-            trace: self.trace.as_ref().and_then(TraceHeaders::context).map(Box::<TraceContext>::new),
+            target: target.and_then(|target| {
+                let most = shared.targets.held() + shared.details_left();
+                shared.targets.share(target.as_bytes(), most)
+            }),
+            trace: trace.map(Box::new),
         };
         (request, self.protocol)
     }
 }
 
 impl Shared {
+    /// Takes a request that was read elsewhere, until [`Shared::release`].
+    pub(super) fn adopt(&mut self, request: Request) -> Request {
+        let Request { authority, target, trace, .. } = &request;
+        self.traces += usize::from(trace.is_some());
+        let authority = authority.as_ref().and_then(|own| self.authorities.share(own.as_bytes(), usize::MAX));
+        let target = target.as_ref().and_then(|own| self.targets.share(own.as_bytes(), usize::MAX));
+        Request { authority, target, ..request }
+    }
+
+    /// A request is over, and what it asked a stream to be as well.
+    pub(super) fn release(&mut self, request: &Request, protocol: Option<&str>) {
+        if let Some(authority) = &request.authority {
+            self.authorities.release(authority);
+        }
+        if let Some(target) = &request.target {
+            self.targets.release(target);
+        }
+        self.traces = self.traces.saturating_sub(usize::from(request.trace.is_some()));
+        self.protocols = self.protocols.saturating_sub(protocol.map_or(0, str::len));
+    }
+
     /// Bytes held on the heap.
-    #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
-        self.authorities.held() + self.targets.held()
+    pub(super) const fn held(&self) -> usize {
+        self.authorities.held() + self.protocols + self.details()
+    }
+
+    const fn details(&self) -> usize {
+        self.targets.held() + self.traces * size_of::<TraceContext>()
+    }
+
+    const fn details_left(&self) -> usize {
+        MAX_DETAILS.saturating_sub(self.details())
     }
 }
 

@@ -26,17 +26,18 @@ use std::time::Instant;
 
 use self::{
     frames::{Event, Frames},
-    head::{RequestHead, ResponseHead, Shared},
+    head::{RequestHead, ResponseHead},
     hpack::Decoder,
     preface::{Preface, ServerSettings},
     streams::{Stream, Streams},
 };
-use super::{End, Kind, Listener, Lost, Method, Progress, Request, Stop};
+use super::{End, Kind, Listener, Lost, MAX_HELD, Method, Progress, Request, Stop};
 
 /// Follows a connection's HTTP/2 streams, both directions.
 ///
-/// Holds less than 300 KiB on the heap whatever the peers send, and a few KiB between peers whose tables
-/// are of the usual 4 KiB and that have some tens of streams open at once.
+/// Holds no more than [`MAX_HELD`] on the heap, whatever the peers send: that is room for two tables of the usual
+/// 4 KiB, 128 streams, and what their requests are called. A table of 64 KiB has room while its entries are of
+/// no interest. When no stream is open little more than the tables is held.
 #[derive(Debug)]
 pub(super) struct Http2 {
     /// Until the client's preface is complete.
@@ -52,7 +53,6 @@ pub(super) struct Http2 {
     streams: Streams,
     /// The highest stream that the server has promised.
     promised: u32,
-    shared: Shared,
 }
 
 impl Default for Http2 {
@@ -68,7 +68,6 @@ impl Default for Http2 {
             responses: Decoder::default(),
             streams: Streams::default(),
             promised: 0,
-            shared: Shared::default(),
         }
     }
 }
@@ -83,8 +82,9 @@ impl Http2 {
     /// side in HTTP/2. It began at `began`, and its body had ended at `ended`.
     pub(super) fn upgraded(request: Request, began: Instant, ended: Instant) -> Self {
         let is_grpc = Some(request.kind == Kind::Grpc);
-        let stream = Stream { request_ended: Some(ended), ..Stream::new(request, began, None) };
         let mut streams = Streams::default();
+        let mut stream = Stream::new(streams.shared.adopt(request), began, None);
+        stream.end_request(ended);
         let none_left = streams.open(1, stream);
         debug_assert!(none_left.is_none(), "the first of many that there is room for");
         Self { is_http: true, is_grpc, streams, ..Self::default() }
@@ -150,15 +150,28 @@ impl Http2 {
         self.streams.len()
     }
 
-    /// Bytes held on the heap.
-    #[cfg(test)]
+    /// Bytes held on the heap, or that will be before the next frame.
     pub(super) fn held(&self) -> usize {
         self.client.held()
             + self.server.held()
             + self.requests.held()
             + self.responses.held()
             + self.streams.held()
-            + self.shared.held()
+    }
+
+    /// Ends with an error if more is held than may be. While a block is read there may be more: of one block at
+    /// most, on a connection that is lost right after.
+    fn check_held(&mut self) -> Result<(), Lost> {
+        if self.held() > MAX_HELD {
+            self.requests.shrink();
+            self.responses.shrink();
+        }
+        if self.held() > MAX_HELD { Err(Lost::MemoryBound) } else { Ok(()) }
+    }
+
+    /// Bytes that a direction may hold of a header block; `held` is what it holds now.
+    fn left_for_block(&self, held: usize) -> usize {
+        (MAX_HELD + held).saturating_sub(self.held())
     }
 
     /// What it means that the bytes cannot be followed.
@@ -172,7 +185,7 @@ impl Http2 {
         now: Instant,
         listener: &mut dyn Listener,
     ) -> Result<(), Lost> {
-        while let Some(event) = self.client.next(&mut bytes)? {
+        while let Some(event) = self.client.next(&mut bytes, self.left_for_block(self.client.held()))? {
             match event {
                 Event::Headers { stream, block, end_stream } => {
                     self.client_headers(stream, &block, now, listener)?;
@@ -202,7 +215,7 @@ impl Http2 {
         now: Instant,
         listener: &mut dyn Listener,
     ) -> Result<(), Lost> {
-        while let Some(event) = self.server.next(&mut bytes)? {
+        while let Some(event) = self.server.next(&mut bytes, self.left_for_block(self.server.held()))? {
             match event {
                 Event::Headers { stream, block, end_stream } => {
                     self.server_headers(stream, &block, end_stream, now, listener)?;
@@ -225,6 +238,7 @@ impl Http2 {
                 Event::Reset { stream } => self.streams.end(stream, End::ServerReset, now, listener),
                 Event::Promise { stream, promised, block } => {
                     self.responses.read(&block, |_, _| {})?;
+                    self.check_held()?;
                     let is_new = is_promised(promised) && self.is_idle(promised);
                     if is_promised(stream) || self.is_idle(stream) || !is_new {
                         return Err(Lost::MalformedHttp2);
@@ -250,14 +264,14 @@ impl Http2 {
             return Err(Lost::MalformedHttp2);
         }
         if self.is_idle(id) {
-            let (request, protocol) = head.request(&mut self.shared);
+            let (request, protocol) = head.request(&mut self.streams.shared);
             self.is_grpc.get_or_insert(request.kind == Kind::Grpc);
             listener.request(&request);
             if self.streams.open(id, Stream::new(request, now, protocol)).is_some() {
                 listener.untracked(Lost::TooManyRequests);
             }
         }
-        Ok(())
+        self.check_held()
     }
 
     /// The server's header block: the head of a response, final or not, or its trailers.
@@ -271,13 +285,14 @@ impl Http2 {
     ) -> Result<(), Lost> {
         let mut head = ResponseHead::default();
         self.responses.read(block, |name, value| head.field(name, value))?;
+        self.check_held()?;
         if self.is_idle(id) {
             return Err(if is_promised(id) { Lost::MalformedHttp2 } else { Lost::UnaskedResponse });
         }
         let Some(stream) = self.streams.answered(id) else {
             return Ok(());
         };
-        let is_first = stream.response_began.is_none();
+        let is_first = !stream.has_response();
         if is_first && !end_stream && matches!(head.status, Some(100..=199)) {
             return Ok(());
         }
@@ -285,7 +300,7 @@ impl Http2 {
             stream.grpc_status = head.grpc_status;
         }
         if is_first {
-            stream.response_began = Some(now);
+            stream.begin_response(now);
             stream.status = head.status;
             if stream.request.method == Method::Connect && matches!(head.status, Some(200..=299)) {
                 listener.upgraded(stream.protocol.as_deref().unwrap_or("connect"));
@@ -297,7 +312,7 @@ impl Http2 {
     /// The client has ended a stream.
     fn request_ended(&mut self, id: u32, now: Instant, listener: &mut dyn Listener) {
         if let Some(stream) = self.streams.get_mut(id) {
-            stream.request_ended.get_or_insert(now);
+            stream.end_request(now);
             if stream.is_over() {
                 self.streams.end(id, End::Complete, now, listener);
             }
@@ -307,7 +322,7 @@ impl Http2 {
     /// The server has ended a stream.
     fn response_ended(&mut self, id: u32, now: Instant, listener: &mut dyn Listener) {
         if let Some(stream) = self.streams.get_mut(id) {
-            stream.response_ended.get_or_insert(now);
+            stream.end_response(now);
             if stream.is_over() {
                 self.streams.end(id, End::Complete, now, listener);
             }

@@ -2,12 +2,12 @@
 
 use super::{
     super::{
-        super::TraceContext,
+        super::{MAX_HELD, TraceContext},
         Http1,
         fields::MAX_HEAD,
         pending::{MAX_DETAILS, MAX_OPEN, MAX_TEXTS, Open},
     },
-    Client, Followed, MAX_HELD, Server, Turn,
+    Client, Followed, Server, Turn,
 };
 
 /// What is told of these bytes after a first request, whole and in pieces.

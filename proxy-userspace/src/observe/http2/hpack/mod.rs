@@ -115,9 +115,13 @@ impl Decoder {
     }
 
     /// Bytes held on the heap.
-    #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.table.held()
+    }
+
+    /// Gives back the room that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.table.shrink();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The dynamic table: exact about sizes and evictions, and sparing with what it keeps.
 //!
-//! Of an entry whose name is of no interest only the sizes are kept. The values of the others, cut to what
+//! Of an entry whose name is of no interest only the sizes are kept, in 8 bytes. The values of the others, cut to what
 //! is of use, lie in one queue of bytes: entries leave in the order in which they came, and so do their
 //! values. Nothing is allocated for an entry once the two queues have grown.
 
@@ -17,8 +17,8 @@ pub(super) const MAX_SIZE: usize = 64 * 1024;
 
 /// One direction's dynamic table.
 ///
-/// Holds three bytes on the heap at most for every two of the largest size that the encoder has used,
-/// [`MAX_SIZE`] being the limit.
+/// Holds no more on the heap than the encoder has room in its table, and a quarter: of two tables of the usual
+/// 4 KiB less than 10 KiB. What it may hold is bounded by who asks [`Table::held`].
 #[derive(Debug)]
 pub(super) struct Table {
     /// The oldest first.
@@ -26,7 +26,7 @@ pub(super) struct Table {
     /// The values of all entries, the oldest first.
     values: VecDeque<u8>,
     /// Bytes that have left `values` since the start; wraps around.
-    gone: u32,
+    gone: u16,
     /// The size of all entries, as HPACK counts it.
     size: usize,
     /// What it may be at most.
@@ -36,15 +36,28 @@ pub(super) struct Table {
 /// An entry.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    /// What it counts for, as HPACK counts it.
-    size: u32,
-    /// Where its value begins, in bytes since the start; wraps around.
-    at: u32,
-    name_length: u16,
-    /// Bytes that are kept of its value.
-    kept: u16,
-    name: Name,
+    /// Bytes of its name and its value: less than [`MAX_SIZE`], as the overhead counts too.
+    length: u16,
+    field: Field,
 }
+
+/// What is kept of an entry.
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    OfNoInterest {
+        name_length: u16,
+    },
+    Kept {
+        name: Name,
+        /// Where its value begins, in bytes since the start; wraps around, which is no matter: there are never
+        /// as many as [`MAX_SIZE`].
+        at: u16,
+        /// Bytes that are kept of its value.
+        length: u16,
+    },
+}
+
+const _: () = assert!(size_of::<Entry>() == 8, "of most fields nothing else is kept");
 
 /// A value that is read from the table: where it lies in one piece, or a copy.
 pub(super) type Scratch = [u8; MAX_VALUE];
@@ -58,14 +71,20 @@ impl Default for Table {
 impl Table {
     /// The name at an index, and its length; the newest entry is 0.
     pub(super) fn name(&self, index: usize) -> Option<(Name, u16)> {
-        self.entry(index).map(|entry| (entry.name, entry.name_length))
+        Some(match self.entry(index)?.field {
+            Field::OfNoInterest { name_length } => (Name::Other, name_length),
+            Field::Kept { name, .. } => (name, u16::try_from(name.as_bytes().len()).ok()?),
+        })
     }
 
     /// The field at an index; the newest entry is 0.
     pub(super) fn field<'a>(&'a self, index: usize, scratch: &'a mut Scratch) -> Option<(Name, &'a [u8])> {
-        let entry = self.entry(index)?;
-        let start = entry.at.wrapping_sub(self.gone) as usize;
-        let end = start + usize::from(entry.kept);
+        let (name, at, length) = match self.entry(index)?.field {
+            Field::OfNoInterest { .. } => return Some((Name::Other, &[])),
+            Field::Kept { name, at, length } => (name, at, length),
+        };
+        let start = usize::from(at.wrapping_sub(self.gone));
+        let end = start + usize::from(length);
         let (front, back) = self.values.as_slices();
         let in_one_piece = match start.checked_sub(front.len()) {
             Some(start) => back.get(start..end - front.len()),
@@ -74,30 +93,37 @@ impl Table {
         let value = match in_one_piece {
             Some(value) => value,
             None => {
-                let copy = scratch.get_mut(..usize::from(entry.kept))?;
+                let copy = scratch.get_mut(..usize::from(length))?;
                 copy.iter_mut().zip(self.values.range(start..end)).for_each(|(to, from)| *to = *from);
                 copy
             }
         };
-        Some((entry.name, value))
+        Some((name, value))
     }
 
     /// Adds an entry, for which others leave; the value is `length` bytes, of which `kept` are of use.
     pub(super) fn insert(&mut self, (name, name_length): (Name, u16), length: usize, kept: &[u8]) {
-        let size = usize::from(name_length) + length + OVERHEAD;
+        let length = usize::from(name_length) + length;
+        let size = length + OVERHEAD;
         self.evict(self.max_size.saturating_sub(size));
         // What is larger than the table empties it, and is not in it.
-        let (Ok(kept_length), Ok(counted)) = (u16::try_from(kept.len()), u32::try_from(size)) else {
+        let (Ok(length), Ok(values), Ok(kept_length)) =
+            (u16::try_from(length), u16::try_from(self.values.len()), u16::try_from(kept.len()))
+        else {
             return;
         };
         if size > self.max_size {
             return;
         }
-        let at = self.gone.wrapping_add(u32::try_from(self.values.len()).unwrap_or_default());
         make_room(&mut self.entries, 1, self.max_size / OVERHEAD);
-        make_room(&mut self.values, kept.len(), self.max_size);
-        self.entries.push_back(Entry { size: counted, at, name_length, kept: kept_length, name });
-        self.values.extend(kept);
+        let field = if name == Name::Other {
+            Field::OfNoInterest { name_length }
+        } else {
+            make_room(&mut self.values, kept.len(), self.max_size);
+            self.values.extend(kept);
+            Field::Kept { name, at: self.gone.wrapping_add(values), length: kept_length }
+        };
+        self.entries.push_back(Entry { length, field });
         self.size += size;
     }
 
@@ -114,21 +140,28 @@ impl Table {
     }
 
     /// Bytes held on the heap.
-    #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>() + self.values.capacity()
     }
 
+    /// Gives back the room that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+        self.values.shrink_to_fit();
+    }
+
     /// Lets the oldest go until all that stay have this size at most.
     fn evict(&mut self, size: usize) {
-        let mut kept = 0_u32;
+        let mut kept = 0_u16;
         while self.size > size
-            && let Some(entry) = self.entries.pop_front()
+            && let Some(Entry { length, field }) = self.entries.pop_front()
         {
-            self.size -= entry.size as usize;
-            kept += u32::from(entry.kept);
+            self.size -= usize::from(length) + OVERHEAD;
+            if let Field::Kept { length, .. } = field {
+                kept += length;
+            }
         }
-        self.values.drain(..kept as usize);
+        self.values.drain(..usize::from(kept));
         self.gone = self.gone.wrapping_add(kept);
     }
 
@@ -137,11 +170,12 @@ impl Table {
     }
 }
 
-/// Makes room for `more` in a queue that never holds more than `limit`. Its room doubles as it is used.
+/// Makes room for `more` in a queue that never holds more than `limit`. Its room grows by quarters as it is
+/// used: a table keeps its size, once it is full.
 fn make_room<T>(queue: &mut VecDeque<T>, more: usize, limit: usize) {
     let needed = queue.len() + more;
     if needed > queue.capacity() {
-        let room = (2 * queue.capacity()).max(8).min(limit).max(needed);
+        let room = (queue.capacity() + queue.capacity() / 4).max(8).min(limit).max(needed);
         queue.reserve_exact(room - queue.len());
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the follower: conversations written by hand, cut in every way.
 
+mod bounds;
 mod conversations;
 mod rules;
 
@@ -31,9 +32,6 @@ const OPENING: &[u8] =
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x01\x00\x00";
 /// What a server opens with.
 const SERVER_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-
-/// What a follower may hold: two cut blocks, two tables, the streams, and the strings that they share.
-const MAX_HELD: usize = 2 * MAX_BLOCK + 2 * 96 * 1024 + 56 * 1024 + 2 * 8 * 300;
 
 /// Who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -146,7 +146,7 @@ proptest! {
             if read(&mut decoder, &block).is_err() {
                 break;
             }
-            prop_assert!(decoder.held() <= 96 * 1024);
+            prop_assert!(decoder.held() <= 80 * 1024);
         }
     }
 }
