@@ -146,6 +146,12 @@ impl Listener for Record {
         self.line(format_args!("= {to}"));
     }
 
+    fn untracked(&mut self, why: Lost) {
+        self.ended += 1;
+        assert!(self.ended <= self.requests, "untracked without a request");
+        self.line(format_args!("? {why:?}"));
+    }
+
     fn lost(&mut self, why: Lost, open: usize) {
         self.ended += open;
         self.line(format_args!("! {why:?} {open}"));
