@@ -5,13 +5,14 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use sluice_tests::agent::Agent;
+use sluice_tests::agent::{Agent, BPFFS, PinDir};
 use sluice_tests::cgroup::Cgroup;
 use sluice_tests::http;
 use sluice_tests::netns::Wire;
 use sluice_tests::process::run;
 use sluice_tests::server::{Server, behaviour};
 use sluice_tests::suite::{Env, Suite};
+use sluice_tests::tempdir::TempDir;
 use sluice_tests::{tests, wait};
 
 use crate::workload::{Way, Workload};
@@ -31,6 +32,11 @@ pub(crate) fn register(suite: &mut Suite) {
         pins_are_closed_to_other_users,
         a_pin_directory_of_another_user_is_refused,
         a_pin_directory_that_others_write_to_is_refused,
+        a_pin_directory_beside_bpffs_is_refused_untouched,
+        a_pin_directory_with_a_stranger_s_pins_is_refused_untouched,
+        where_everybody_pins_is_no_pin_directory,
+        what_a_stranger_put_beside_the_pins_stays,
+        a_pin_directory_that_was_there_stays,
         clients_go_direct_after_sigterm,
         an_unknown_key_is_refused_and_named,
         a_bad_port_is_refused_and_named,
@@ -189,6 +195,93 @@ fn a_pin_directory_that_others_write_to_is_refused(_: &Env) {
     let finished = agent.run_to_its_end();
     assert!(!finished.status.success(), "{finished:?}");
     assert!(finished.stderr.contains("1777"), "{}", finished.stderr);
+}
+
+/// An agent that is to pin here gives up, says why, and leaves the directory as it was.
+fn refused_untouched(pin_dir: &Path, named: &[&str]) {
+    let look = || {
+        let mut all: Vec<_> = std::fs::read_dir(pin_dir).expect("the directory").flatten().collect();
+        all.sort_by_key(std::fs::DirEntry::file_name);
+        let names: Vec<_> = all.iter().map(std::fs::DirEntry::path).collect();
+        (names, pin_dir.metadata().expect("the directory").permissions().mode())
+    };
+    let before = look();
+    let directory = TempDir::new();
+    let config = directory.write("config.toml", "admin = \"127.0.0.1:0\"\n".to_owned());
+    let mut command = std::process::Command::new(sluice_tests::exec::sluice());
+    command.args(["run", "--config"]).arg(config).arg("--pin-dir").arg(pin_dir);
+    command.arg("--control-socket").arg(directory.join("socket"));
+    let finished = run(command);
+    assert!(!finished.status.success(), "{finished:?}");
+    for named in named.iter().chain(&["nothing was changed"]) {
+        assert!(finished.stderr.contains(named), "expected '{named}' in: {}", finished.stderr);
+    }
+    assert_eq!(look(), before, "{}", finished.stderr);
+}
+
+fn a_pin_directory_beside_bpffs_is_refused_untouched(_: &Env) {
+    let directory = TempDir::new();
+    set_mode(directory.path(), 0o755);
+    let precious = directory.write("precious", "x".to_owned());
+    for inner in ["v1", "stale", "sub/deep"] {
+        std::fs::create_dir_all(directory.join(inner)).expect("make a directory");
+    }
+    refused_untouched(directory.path(), &["bpffs", "/sys/fs/bpf/", &directory.path().display().to_string()]);
+    assert_eq!(std::fs::read_to_string(precious).expect("the file"), "x");
+    assert!(directory.join("sub/deep").is_dir());
+}
+
+fn a_pin_directory_with_a_stranger_s_pins_is_refused_untouched(_: &Env) {
+    let pins = PinDir::new();
+    let other = pins.path().join("other");
+    std::fs::create_dir_all(&other).expect("make the directories");
+    set_mode(pins.path(), 0o755);
+    refused_untouched(pins.path(), &[&other.display().to_string()]);
+    std::fs::remove_dir(&other).expect("take it away");
+    let other = pins.path().join("v1/other");
+    std::fs::create_dir_all(&other).expect("make the directories");
+    refused_untouched(pins.path(), &[&other.display().to_string()]);
+    assert!(other.is_dir());
+}
+
+fn where_everybody_pins_is_no_pin_directory(_: &Env) {
+    // In a mount namespace with a bpffs of its own: the machine's holds what is not ours.
+    const SCRIPT: &str = "mount -t bpf -o mode=0755 bpf /sys/fs/bpf && \"$0\" \"$@\"; \
+                          echo status $? $(stat -c %a /sys/fs/bpf) $(ls /sys/fs/bpf | wc -l)";
+    let directory = TempDir::new();
+    let config = directory.write("config.toml", "admin = \"127.0.0.1:0\"\n");
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", SCRIPT]).arg(sluice_tests::exec::sluice());
+    command.args(["run", "--pin-dir", BPFFS, "--config"]).arg(config);
+    command.arg("--control-socket").arg(directory.join("socket"));
+    let finished = run(command);
+    let told = String::from_utf8_lossy(&finished.stdout).into_owned();
+    // bpffs is sticky on its own on some kernels, and has two debug files or none.
+    let untouched = ["755 0", "755 2", "1755 0", "1755 2"]
+        .map(|it| format!("status 1 {it}"))
+        .contains(&told.trim_end().to_owned());
+    assert!(untouched && finished.stderr.contains("every program"), "{told}{}", finished.stderr);
+}
+
+fn what_a_stranger_put_beside_the_pins_stays(_: &Env) {
+    let workload = Workload::new("brief");
+    let mut agent = Agent::started(&workload.config(""));
+    let other = agent.pin_dir().join("other");
+    std::fs::create_dir(&other).expect("make a directory");
+    let finished = agent.stop(Signal::SIGTERM);
+    assert!(finished.status.success(), "{finished:?}");
+    assert!(other.is_dir(), "{}", finished.stderr);
+    assert!(!agent.pin_dir().join("v1").exists(), "{}", finished.stderr);
+}
+
+fn a_pin_directory_that_was_there_stays(_: &Env) {
+    let workload = Workload::new("brief");
+    let mut agent = Agent::stopped(&workload.config(""));
+    std::fs::create_dir(agent.pin_dir()).expect("make the directory");
+    agent.start();
+    let finished = agent.stop(Signal::SIGTERM);
+    assert!(finished.status.success(), "{finished:?}");
+    assert_eq!(std::fs::read_dir(agent.pin_dir()).expect("it is there").count(), 0, "{}", finished.stderr);
 }
 
 fn set_mode(path: &Path, mode: u32) {

@@ -60,6 +60,21 @@ pub(crate) enum KernelError {
     /// The pin directory could not be used.
     #[error("cannot {action} pin directory {}", path.display())]
     PinDir { action: &'static str, path: PathBuf, source: io::Error },
+    /// Nothing can be pinned there.
+    #[error(
+        "expected a pin directory on bpffs, got {}, which is on {filesystem}: name one that is to be made in a bpffs, such as /sys/fs/bpf/sluice; nothing was changed",
+        path.display()
+    )]
+    PinDirNotBpffs { path: PathBuf, filesystem: String },
+    /// Every program's pins may be there.
+    #[error("expected a pin directory of sluice's own, got {}, where every program pins: name one in it; nothing was changed", path.display())]
+    PinDirShared { path: PathBuf },
+    /// Something is there that is not ours.
+    #[error(
+        "expected a pin directory with nothing but sluice's pins, but {} is in it: name one that is to be made, such as {}; nothing was changed",
+        stranger.display(), path.join("sluice").display()
+    )]
+    PinDirNotEmpty { path: PathBuf, stranger: PathBuf },
     /// Another user could replace what is pinned.
     #[error("expected {} to be root's alone: {reason}", path.display())]
     PinDirNotOurs { path: PathBuf, reason: String },

@@ -13,6 +13,7 @@ mod events;
 mod maps;
 mod netns;
 mod own_cgroup;
+mod pin_dir;
 mod pins;
 mod programs;
 mod records;

@@ -1,17 +1,10 @@
 //! The pin directory: how the command line finds the maps of a running agent.
-#![expect(unsafe_code, reason = "flock(2), mount(2) and statfs(2)")]
+//!
+//! What it may be, and what is ours in it, is in [`super::pin_dir`].
 
 use std::{
-    ffi::CString,
-    fs::{self, DirBuilder, File, Permissions},
+    fs::{self, File},
     io,
-    os::{
-        fd::AsRawFd as _,
-        unix::{
-            ffi::OsStrExt as _,
-            fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
-        },
-    },
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -19,20 +12,15 @@ use std::{
 
 use aya::Ebpf;
 
-use super::{error::KernelError, maps::PINNED};
+use super::{
+    error::KernelError,
+    maps::PINNED,
+    pin_dir::{self, LAYOUT, LINKS, STALE, link_name},
+    sys::try_lock,
+};
 
 /// Where an agent pins unless told otherwise.
 pub(crate) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/sluice";
-/// Where bpffs belongs.
-const BPFFS: &str = "/sys/fs/bpf";
-/// Changes when the maps' layout does: two versions never read each other's maps.
-const LAYOUT: &str = "v1";
-/// What a killed agent left, until the next one is ready.
-const STALE: &str = "stale";
-/// Where links are pinned, under the layout.
-const LINKS: &str = "links";
-/// Of our directories: whoever can open one can lock it, and so keep everybody else waiting.
-const DIR_MODE: u32 = 0o700;
 /// How long a writer waits for another, who holds the lock for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_POLL: Duration = Duration::from_millis(5);
@@ -46,37 +34,39 @@ pub(crate) struct Pins {
     root: PathBuf,
     /// The agent's claim; `None` for the command line.
     claim: Option<File>,
+    /// Whether the directory was made for this agent: then it goes with it.
+    made: bool,
 }
 
 impl Pins {
     /// Claims the directory for an agent. What a killed agent left in it is put aside: its hooks go
     /// on telling that there is no proxy, until [`Self::remove_stale`].
+    ///
+    /// # Errors
+    /// Where it is not on bpffs, or holds what no agent pinned; then it is as it was.
     pub(crate) fn claim(root: &Path) -> Result<Self, KernelError> {
-        mount_bpffs_for(root)?;
         let error = |action, source| KernelError::PinDir { action, path: root.to_owned(), source };
-        make_trusted(root)?;
+        pin_dir::expect_usable(root)?;
+        let made = pin_dir::make_trusted(root)?;
+        let mut pins = Self { root: root.to_owned(), claim: None, made };
         let claim = File::open(root).map_err(|source| error("open", source))?;
         if !try_lock(&claim).map_err(|source| error("lock", source))? {
             return Err(KernelError::AlreadyRunning { path: root.to_owned() });
         }
-        let pins = Self { root: root.to_owned(), claim: Some(claim) };
+        pins.claim = Some(claim);
         pins.put_aside().map_err(|source| error("clean", source))?;
-        let mut private = DirBuilder::new();
-        private.recursive(true).mode(DIR_MODE);
-        private.create(pins.maps_dir().join(LINKS)).map_err(|source| error("create", source))?;
+        pin_dir::make_private(&pins.maps_dir().join(LINKS)).map_err(|source| error("create", source))?;
         Ok(pins)
     }
 
     /// Opens what a running agent has pinned.
     pub(crate) fn open(root: &Path) -> Result<Self, KernelError> {
-        let pins = Self { root: root.to_owned(), claim: None };
+        let pins = Self { root: root.to_owned(), claim: None, made: false };
         let error = |source| KernelError::PinDir { action: "look into", path: root.to_owned(), source };
         if !pins.path_of(super::maps::WORKLOADS).try_exists().map_err(error)? {
             return Err(KernelError::NotRunning { path: root.to_owned() });
         }
-        for dir in to_be_trusted(root).map_err(error)? {
-            trust(&dir, dir == root)?;
-        }
+        pin_dir::expect_trusted(root)?;
         Ok(pins)
     }
 
@@ -120,7 +110,7 @@ impl Pins {
 
     /// Where a hook's link to a cgroup is pinned.
     pub(super) fn path_of_link(&self, cgroup_id: u64, hook: &str) -> PathBuf {
-        self.maps_dir().join(LINKS).join(format!("{cgroup_id}-{hook}"))
+        self.maps_dir().join(LINKS).join(link_name(cgroup_id, hook))
     }
 
     fn maps_dir(&self) -> PathBuf {
@@ -132,150 +122,32 @@ impl Pins {
         if !self.maps_dir().exists() {
             return Ok(());
         }
-        if stale.exists() {
-            fs::remove_dir_all(&stale)?;
-        }
+        pin_dir::remove_pins(&stale)?;
         fs::rename(self.maps_dir(), stale)
     }
 
     /// Removes what a killed agent left.
     pub(super) fn remove_stale(&self) {
         let stale = self.root.join(STALE);
-        if stale.exists()
-            && let Err(error) = fs::remove_dir_all(&stale)
-        {
+        if let Err(error) = pin_dir::remove_pins(&stale) {
             tracing::warn!(dir = %stale.display(), %error, "cannot remove what a killed agent left");
         }
+    }
+
+    /// Removes what is this agent's: what is known by name, and the directory if it was made for it.
+    fn remove(&self) -> io::Result<()> {
+        if self.claim.is_some() {
+            pin_dir::remove_pins(&self.root.join(STALE))?;
+            pin_dir::remove_pins(&self.maps_dir())?;
+        }
+        if self.made { fs::remove_dir(&self.root) } else { Ok(()) }
     }
 }
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        if self.claim.is_some()
-            && let Err(error) = fs::remove_dir_all(&self.root)
-        {
+        if let Err(error) = self.remove() {
             tracing::warn!(dir = %self.root.display(), %error, "cannot remove the pins");
-        }
-    }
-}
-
-fn try_lock(dir: &File) -> io::Result<bool> {
-    // SAFETY: flock(2) takes a descriptor, which `dir` keeps open, and touches no memory.
-    if unsafe { libc::flock(dir.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-        return Ok(true);
-    }
-    match io::Error::last_os_error() {
-        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        error => Err(error),
-    }
-}
-
-/// Mounts bpffs at its usual place if the pins are to go there and nobody has: systemd does it, a
-/// minimal system may not.
-fn mount_bpffs_for(root: &Path) -> Result<(), KernelError> {
-    let mount_point = Path::new(BPFFS);
-    let error = |action, source| KernelError::PinDir { action, path: root.to_owned(), source };
-    if !root.starts_with(mount_point) || is_bpffs(mount_point).map_err(|source| error("inspect", source))? {
-        return Ok(());
-    }
-    let (source, target) = (c"bpf", CString::new(mount_point.as_os_str().as_bytes()));
-    let target = target.map_err(|source| error("mount", source.into()))?;
-    // As systemd does: without it everybody may make directories there.
-    let data = c"mode=0700";
-    // SAFETY: the strings outlive the call; bpffs reads its data as a string that ends with a zero.
-    let result =
-        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), source.as_ptr(), 0, data.as_ptr().cast()) };
-    if result == 0 { Ok(()) } else { Err(error("mount bpffs for", io::Error::last_os_error())) }
-}
-
-/// Makes the directory, and those above it, where they are not; none of them may be another user's.
-fn make_trusted(root: &Path) -> Result<(), KernelError> {
-    let error = |action, source| KernelError::PinDir { action, path: root.to_owned(), source };
-    for dir in to_be_trusted(root).map_err(|source| error("inspect", source))? {
-        match DirBuilder::new().mode(DIR_MODE).create(&dir) {
-            Ok(()) => {}
-            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(error("create", source)),
-        }
-        trust(&dir, dir == root)?;
-    }
-    // One that an administrator made, or an earlier version, may be open to all.
-    fs::set_permissions(root, Permissions::from_mode(DIR_MODE)).map_err(|source| error("close", source))
-}
-
-/// The directory and those above it in bpffs, the highest first.
-fn to_be_trusted(root: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut dirs = vec![root.to_owned()];
-    for dir in root.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()) {
-        match is_bpffs(dir) {
-            Ok(true) => dirs.push(dir.to_owned()),
-            Ok(false) => break,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => dirs.push(dir.to_owned()),
-            Err(error) => return Err(error),
-        }
-    }
-    dirs.reverse();
-    Ok(dirs)
-}
-
-/// Refuses a directory in which another user could put something in the place of what is ours.
-fn trust(dir: &Path, is_pin_dir: bool) -> Result<(), KernelError> {
-    let error = |source| KernelError::PinDir { action: "inspect", path: dir.to_owned(), source };
-    // Not through a link: whose directory that leads to may change.
-    let found = fs::symlink_metadata(dir).map_err(error)?;
-    let mistrust = if found.is_dir() {
-        mistrust(found.uid(), found.mode(), is_pin_dir)
-    } else {
-        Some("it is not a directory".to_owned())
-    };
-    match mistrust {
-        None => Ok(()),
-        Some(reason) => Err(KernelError::PinDirNotOurs { path: dir.to_owned(), reason }),
-    }
-}
-
-/// What is wrong with the owner and the mode of a directory.
-fn mistrust(uid: u32, mode: u32, is_pin_dir: bool) -> Option<String> {
-    const OTHERS_WRITE: u32 = 0o022;
-    const STICKY: u32 = 0o1000;
-    if uid != 0 {
-        return Some(format!("it belongs to user {uid}"));
-    }
-    // In a sticky directory, as bpffs is by default, nobody can take away what is root's.
-    let is_safe = mode & OTHERS_WRITE == 0 || (mode & STICKY != 0 && !is_pin_dir);
-    (!is_safe).then(|| format!("others may write to it (mode {:04o})", mode & 0o7777))
-}
-
-fn is_bpffs(path: &Path) -> io::Result<bool> {
-    const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut stat = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: the kernel fills one statfs.
-    if unsafe { libc::statfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: zeroed, and filled by the successful call.
-    Ok(unsafe { stat.assume_init() }.f_type == BPF_FS_MAGIC)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_of_another_user_is_not_trusted() {
-        assert_eq!(mistrust(0, 0o700, true), None);
-        assert_eq!(mistrust(0, 0o755, true), None, "it is closed when it is claimed");
-        assert_eq!(mistrust(1000, 0o700, true).unwrap(), "it belongs to user 1000");
-        assert_eq!(mistrust(1000, 0o1777, false).unwrap(), "it belongs to user 1000");
-    }
-
-    #[test]
-    fn a_directory_that_others_write_to_is_trusted_only_above_ours_and_sticky() {
-        assert_eq!(mistrust(0, 0o041_777, false), None);
-        for (mode, is_pin_dir) in [(0o777, false), (0o770, false), (0o1777, true), (0o720, true)] {
-            let reason = mistrust(0, mode, is_pin_dir).unwrap();
-            assert!(reason.contains(&format!("{mode:04o}")), "{reason}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The bpf(2) calls that aya has no method for, and the few facts asked of sockets and limits.
-#![expect(unsafe_code, reason = "bpf(2), getsockopt(2) and setrlimit(2)")]
+#![expect(unsafe_code, reason = "bpf(2), flock(2), getsockopt(2) and setrlimit(2)")]
 
 use std::{
+    fs::File,
     io,
     os::fd::{AsRawFd, BorrowedFd},
 };
@@ -55,6 +56,18 @@ fn element<K: IntoBytes + Immutable>(
     // take their types from proxy-common.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, size_of::<ElementAttr>()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Locks a directory for as long as `dir` is open; `false` where somebody else has.
+pub(super) fn try_lock(dir: &File) -> io::Result<bool> {
+    // SAFETY: flock(2) takes a descriptor, which `dir` keeps open, and touches no memory.
+    if unsafe { libc::flock(dir.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(error),
+    }
 }
 
 /// How many bytes a socket can be read without waiting, as it tells applications (FIONREAD).

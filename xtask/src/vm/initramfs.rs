@@ -15,8 +15,20 @@ use crate::command::{self, Progress};
 use crate::workspace;
 
 /// Tools that the tests use where the guest has them. Only those of this machine are there.
-const TOOLS: [&str; 10] =
-    ["curl", "openssl", "ip", "tc", "ss", "bpftool", "socat", "redis-server", "memcached", "nginx"];
+const TOOLS: [&str; 12] = [
+    "curl",
+    "openssl",
+    "ip",
+    "tc",
+    "ss",
+    "bpftool",
+    "socat",
+    "redis-server",
+    "memcached",
+    "nginx",
+    "setpriv",
+    "unshare",
+];
 
 /// Files that the tools read, where this machine has them.
 const FILES: [&str; 4] =
