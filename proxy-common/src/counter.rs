@@ -43,6 +43,8 @@ counters! {
     ConnectBoundDevice = ("connect", "bound_device"),
     /// The destination is a listener of the proxy itself.
     ConnectOwnListener = ("connect", "own_listener"),
+    /// The destination is a listener of another sluice, which has redirected this connection.
+    ConnectOtherListener = ("connect", "other_listener"),
     /// The workload has no listener of the destination's family.
     ConnectNoListener = ("connect", "no_listener"),
     /// The proxy's listener is gone: went direct.

@@ -21,7 +21,7 @@ pub use address::{
 pub use connection::{Closed, ClosingCounters, HandoffKey, Lane, LaneState, OriginalDst, Tracked, tcp_state};
 pub use counter::Counter;
 pub use ports::{Decision, Direction, PORT_MAP_CAPACITY, PortKey, PortRule, PrefixLens, RuleSource, decide};
-pub use settings::{AGENT_BLOB_LEN, AgentBlob, LogLevel, Settings};
+pub use settings::{AGENT_BLOB_LEN, AgentBlob, LISTENER_PRIORITY, LogLevel, Settings};
 pub use workload::{Workload, WorkloadName, flags};
 
 /// Promises to aya that a type may be copied to and from a map as plain bytes.

@@ -12,6 +12,12 @@ pub enum LogLevel {
     Debug = 2,
 }
 
+/// SO_PRIORITY of every listener of every sluice: so the hooks of one know what another has redirected,
+/// where cgroups are nested. An accepted socket does not inherit it, and no packet that leaves the
+/// loopback device bears it. Above 6, so that setting it takes CAP_NET_ADMIN (since 6.3 CAP_NET_RAW is
+/// enough, `sk_setsockopt`).
+pub const LISTENER_PRIORITY: u32 = 0x736c_6365;
+
 /// The one entry of the `SETTINGS` map.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

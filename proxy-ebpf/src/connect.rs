@@ -14,9 +14,9 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use proxy_common::{
-    Counter, Decision, Direction, LOOPBACK_V4_MAPPED, LOOPBACK_V6, LaneState, OriginalDst, PortRule, Tracked,
-    Workload, decide, flags, is_link_local_v6, is_loopback, is_v4_mapped, map_v4, normalise_unspecified,
-    tcp_state,
+    Counter, Decision, Direction, LISTENER_PRIORITY, LOOPBACK_V4_MAPPED, LOOPBACK_V6, LaneState, OriginalDst,
+    PortRule, Tracked, Workload, decide, flags, is_link_local_v6, is_loopback, is_v4_mapped, map_v4,
+    normalise_unspecified, tcp_state,
 };
 
 use crate::{
@@ -85,7 +85,7 @@ fn connect(
         count(Counter::ConnectOwnListener);
         return ALLOW;
     }
-    if let Some(reason) = out_of_scope(&workload, addr_be, sk) {
+    if let Some(reason) = out_of_scope(ctx, &workload, addr_be, port_be, sk) {
         forget(sk);
         count(reason);
         return ALLOW;
@@ -196,9 +196,20 @@ fn rule_in_profile(workload: &Workload, port: u16) -> PortRule {
 
 /// Why this destination or socket is none of ours.
 #[inline(always)]
-fn out_of_scope(workload: &Workload, addr_be: [u8; 16], sk: *mut bpf_sock) -> Option<Counter> {
-    if is_loopback(&addr_be) && workload.flags & flags::LOOPBACK == 0 {
-        return Some(Counter::ConnectLoopback);
+fn out_of_scope(
+    ctx: &SockAddrContext,
+    workload: &Workload,
+    addr_be: [u8; 16],
+    port_be: u16,
+    sk: *mut bpf_sock,
+) -> Option<Counter> {
+    if is_loopback(&addr_be) {
+        if workload.flags & flags::LOOPBACK == 0 {
+            return Some(Counter::ConnectLoopback);
+        }
+        if is_other_listener(ctx, addr_be, port_be) {
+            return Some(Counter::ConnectOtherListener);
+        }
     }
     if is_link_local_v6(&addr_be) {
         return Some(Counter::ConnectLinkLocal);
@@ -213,6 +224,14 @@ fn out_of_scope(workload: &Workload, addr_be: [u8; 16], sk: *mut bpf_sock) -> Op
 #[inline(always)]
 fn is_own_listener(workload: &Workload, addr_be: [u8; 16], port_be: u16) -> bool {
     is_loopback(&addr_be) && port_be == Listener::of(workload, addr_be).port_be
+}
+
+/// Whether another sluice listens there. The hooks at a cgroup below this one run first: a destination
+/// that they have rewritten must not be rewritten again, its proxy would be reached without a record.
+#[inline(always)]
+fn is_other_listener(ctx: &SockAddrContext, addr_be: [u8; 16], port_be: u16) -> bool {
+    let is_where_proxies_listen = addr_be == LOOPBACK_V4_MAPPED || addr_be == LOOPBACK_V6;
+    is_where_proxies_listen && Listener { addr_be, port_be }.priority(ctx) == Some(LISTENER_PRIORITY)
 }
 
 /// The proxy cannot be reached: what the workload chose.
@@ -254,11 +273,12 @@ impl Listener {
         if workload.flags & flags::FOREIGN_PROXY == 0 && !heartbeat_is_fresh() {
             return Err(Counter::ConnectHeartbeatStale);
         }
-        if self.is_listening(ctx) { Ok(()) } else { Err(Counter::ConnectListenerGone) }
+        if self.priority(ctx).is_some() { Ok(()) } else { Err(Counter::ConnectListenerGone) }
     }
 
+    /// SO_PRIORITY of whoever listens in this network namespace; `None` where nobody does.
     #[inline(always)]
-    fn is_listening(&self, ctx: &SockAddrContext) -> bool {
+    fn priority(&self, ctx: &SockAddrContext) -> Option<u32> {
         // The source port 0 never matches an established connection, so that only a listener can.
         let mut v4 = TupleV4 { saddr: 0, daddr: 0, sport_be: 0, dport_be: self.port_be };
         let mut v6 = TupleV6 { saddr: [0; 4], daddr: [0; 4], sport_be: 0, dport_be: self.port_be };
@@ -276,13 +296,13 @@ impl Listener {
             bpf_sk_lookup_tcp(ctx.as_ptr(), tuple, size as u32, BPF_F_CURRENT_NETNS as i64 as u64, 0)
         };
         if sk.is_null() {
-            return false;
+            return None;
         }
         // SAFETY: not null, and held until it is released below.
-        let listening = unsafe { (*sk).state } == tcp_state::LISTEN;
+        let (state, priority) = unsafe { ((*sk).state, (*sk).priority) };
         // SAFETY: the reference came from the lookup above and is given back once.
         unsafe { bpf_sk_release(sk.cast()) };
-        listening
+        (state == tcp_state::LISTEN).then_some(priority)
     }
 }
 

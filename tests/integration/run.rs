@@ -26,6 +26,8 @@ pub(crate) fn register(suite: &mut Suite) {
         a_destination_beyond_the_wire_is_proxied_from_the_workload_s_namespace,
         connections_leave_no_descriptor_behind,
         two_agents_do_not_disturb_each_other,
+        an_agent_inside_a_workload_of_another_is_served_first,
+        exec_inside_a_workload_goes_through_both,
         status_names_every_workload,
         ready_and_live_answer,
         pins_are_gone_after_sigterm,
@@ -135,6 +137,62 @@ fn two_agents_do_not_disturb_each_other(_: &Env) {
     let _finished = second.stop(Signal::SIGTERM);
     assert_eq!(one.way_to(&one.server()), Way::Proxied);
     assert_eq!(two.way_to(&two.server()), Way::Direct);
+}
+
+fn an_agent_inside_a_workload_of_another_is_served_first(_: &Env) {
+    let outer = Workload::new("outer");
+    let cgroup = outer.cgroup.child();
+    let inner = format!(
+        "[[workload]]\nname = \"inner\"\ncgroup = \"{}\"\nnetns = \"{}\"\ninclude-loopback = true\n",
+        cgroup.path().display(),
+        outer.netns.path().display(),
+    );
+    let outer_agent = Agent::started(&outer.config(""));
+    let inner_agent = Agent::started(&inner);
+    for addr in ["127.0.0.1:0", "[::1]:0"] {
+        let server = outer.server_at(addr);
+        let steps = [format!("connect={}", server.addr()), "exchange=1000".to_owned()];
+        let finished =
+            run(crate::workload::peer_in(cgroup.path().to_owned(), &outer.netns, "client", &steps));
+        let stdout = String::from_utf8_lossy(&finished.stdout).into_owned();
+        assert!(finished.status.success(), "{addr}: {stdout}{}", finished.stderr);
+        assert!(stdout.contains(&format!("peer {}\n", server.addr())), "{addr}: {stdout}");
+    }
+    assert_eq!(outcome_of_connect(&inner_agent, "redirected"), 2);
+    assert_eq!(outcome_of_connect(&outer_agent, "redirected"), 0, "the inner proxy is in no workload");
+    assert_eq!(outcome_of_connect(&outer_agent, "other_listener"), 2);
+}
+
+fn exec_inside_a_workload_goes_through_both(_: &Env) {
+    let outer = Workload::new("outer");
+    let server = outer.server();
+    let agent = Agent::started(&outer.config(""));
+    let directory = TempDir::new();
+    let report = directory.join("report");
+    let steps = [format!("connect={}", server.addr()), "exchange=1000".to_owned()];
+    let client = sluice_tests::peer::command(&["client"], &steps);
+    // A shell enters the cgroup, and then becomes sluice.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]).arg(outer.cgroup.path());
+    command.arg(sluice_tests::exec::sluice()).args(["exec", "--report"]).arg(&report).arg("--").args(client);
+    command.env_remove("SUDO_UID").env_remove("SUDO_GID");
+    let finished = outer.netns.enter(|| run(command));
+    assert!(finished.status.success(), "{finished:?}");
+    let report = std::fs::read_to_string(report).expect("the report");
+    assert_eq!(report.lines().count(), 1, "{report}");
+    assert!(report.contains(&server.addr().to_string()) && report.contains("\"eof\""), "{report}");
+    // The self-test of `exec` may have opened some of its own.
+    assert_ne!(outcome_of_connect(&agent, "other_listener"), 0);
+    assert_eq!(outcome_of_connect(&agent, "redirected"), 1, "what the proxy of `exec` opened");
+}
+
+/// How often the `connect` hook has counted an outcome.
+fn outcome_of_connect(agent: &Agent, outcome: &str) -> u64 {
+    let (_, text) = http::get(agent.admin(), "/metrics").expect("the metrics");
+    let labels = format!("hook=\"connect\",outcome=\"{outcome}\"");
+    let line =
+        text.lines().find(|line| line.starts_with("sluice_hook_outcomes_total{") && line.contains(&labels));
+    line.map_or(0, |line| line.rsplit(' ').next().expect("a value").parse().expect("a number"))
 }
 
 fn status_names_every_workload(_: &Env) {

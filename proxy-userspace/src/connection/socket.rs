@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use proxy_common::LISTENER_PRIORITY;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -32,6 +33,10 @@ pub(crate) fn listen(ip: IpAddr) -> io::Result<std::net::TcpListener> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(CLIENT_KEEPALIVE))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if let Err(error) = socket.set_priority(LISTENER_PRIORITY) {
+        // Needed only where another sluice has a workload above this one.
+        tracing::warn!(%ip, %error, "other agents will not know this listener");
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
