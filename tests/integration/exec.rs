@@ -1,16 +1,18 @@
 //! `sluice exec` is as good as not there: for the command, for the one who runs it, and afterwards.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use sluice_tests::cgroup;
+use sluice_tests::cgroup::{self, Cgroup};
 use sluice_tests::exec::Outcome;
 use sluice_tests::netns::Netns;
+use sluice_tests::process::Process;
 use sluice_tests::server::{Server, behaviour};
 use sluice_tests::suite::{Env, Suite};
 use sluice_tests::tempdir::TempDir;
-use sluice_tests::tests;
+use sluice_tests::{tests, wait};
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("exec");
@@ -27,6 +29,8 @@ pub(crate) fn register(suite: &mut Suite) {
         the_cgroup_is_gone_after_the_command_is_killed,
         the_cgroup_is_gone_after_sigterm,
         a_cgroup_that_the_command_made_is_gone_afterwards,
+        the_same_process_id_in_two_pid_namespaces_is_no_matter,
+        what_a_killed_exec_left_is_removed_by_one_with_its_process_id,
         privileges_are_dropped_to_the_sudo_user,
         without_sudo_the_user_stays,
         the_summary_goes_to_standard_error,
@@ -147,6 +151,62 @@ fn a_cgroup_that_the_command_made_is_gone_afterwards(env: &Env) {
     kill(pid, Signal::SIGKILL).ok();
     assert!(alive, "what the command left running goes on");
     cgroup::expect_gone(path.parent().expect("the cgroup of this run"));
+}
+
+/// `sluice exec` as process 1 of a PID namespace, in a cgroup of the test's.
+fn exec_as_process_1(cgroup: &Cgroup, script: &str) -> Process {
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]).arg(cgroup.path());
+    command
+        .args(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(sluice_tests::exec::sluice());
+    command.args(["exec", "--", "sh", "-c", script]).env_remove("SUDO_UID").env_remove("SUDO_GID");
+    Process::start(command)
+}
+
+fn cgroups_of_exec(below: &Cgroup) -> Vec<String> {
+    let entries = std::fs::read_dir(below.path()).expect("the cgroup").flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("sluice-exec-")).collect();
+    names.sort();
+    names
+}
+
+fn the_same_process_id_in_two_pid_namespaces_is_no_matter(_: &Env) {
+    let cgroup = Cgroup::new();
+    let script = "echo ready; read -r _";
+    let mut running = [(); 2].map(|()| {
+        let mut process = exec_as_process_1(&cgroup, script);
+        process.line("ready");
+        process
+    });
+    assert_eq!(cgroups_of_exec(&cgroup), ["sluice-exec-1", "sluice-exec-1-2"]);
+    for process in &mut running {
+        process.say("go on");
+    }
+    for process in running {
+        let finished = process.finish(wait::patience());
+        assert!(finished.status.success(), "{finished:?}");
+    }
+    assert_eq!(cgroups_of_exec(&cgroup), [""; 0]);
+}
+
+fn what_a_killed_exec_left_is_removed_by_one_with_its_process_id(_: &Env) {
+    let cgroup = Cgroup::new();
+    let mut killed = exec_as_process_1(&cgroup, "echo ready; read -r _");
+    killed.line("ready");
+    // unshare's end kills process 1, and that everything in its namespace.
+    killed.signal(Signal::SIGKILL);
+    let _finished = killed.finish(wait::patience());
+    let populated =
+        || std::fs::read_to_string(cgroup.path().join("cgroup.events")).expect("the cgroup's events");
+    wait::eventually("the killed to be gone", || populated().contains("populated 0").then_some(()));
+    assert_eq!(cgroups_of_exec(&cgroup), ["sluice-exec-1"]);
+    let finished = exec_as_process_1(&cgroup, "grep '^0::' /proc/self/cgroup").finish(wait::patience());
+    assert!(finished.status.success(), "{finished:?}");
+    let own = String::from_utf8_lossy(&finished.stdout).into_owned();
+    assert!(own.trim_end().ends_with("/sluice-exec-1/command"), "{own}");
+    assert_eq!(cgroups_of_exec(&cgroup), [""; 0]);
 }
 
 fn privileges_are_dropped_to_the_sudo_user(env: &Env) {

@@ -40,7 +40,8 @@ fn of_dead_sluices() -> Vec<PathBuf> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         ["sluice-agent-", "sluice-exec-"]
             .iter()
-            .any(|prefix| name.strip_prefix(prefix).is_some_and(is_dead_pid))
+            .filter_map(|prefix| name.strip_prefix(prefix)?.split('-').next())
+            .any(is_dead_pid)
     };
     directories(&parent).into_iter().filter(is_dead).collect()
 }

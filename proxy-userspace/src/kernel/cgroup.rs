@@ -134,9 +134,14 @@ impl Cgroup {
 
     /// Whether any process is in it or below it.
     pub(crate) fn is_populated(&self) -> bool {
-        fs::read_to_string(self.path.join("cgroup.events"))
-            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+        is_populated(&self.path)
     }
+}
+
+/// Whether any process is in a cgroup or below it. A zombie is in none.
+pub(super) fn is_populated(cgroup: &Path) -> bool {
+    fs::read_to_string(cgroup.join("cgroup.events"))
+        .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
 }
 
 /// How deep below the root; `None` where the root is not to be seen.

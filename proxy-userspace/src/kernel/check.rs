@@ -8,11 +8,8 @@ use std::{
 };
 
 use super::{
-    cgroup::{Cgroup, cgroup2_mount_point},
-    dataplane::Dataplane,
-    error::KernelError,
-    own_cgroup::OwnCgroup,
-    programs, sys,
+    cgroup::cgroup2_mount_point, dataplane::Dataplane, error::KernelError, own_cgroup::OwnCgroup, programs,
+    sys,
 };
 
 /// How long a connection within this machine may take.
@@ -91,16 +88,9 @@ fn check_programs(findings: &mut Vec<Finding>) {
 /// Attaches the hooks to a cgroup made for it.
 fn check_cgroup(findings: &mut Vec<Finding>) {
     let attach = || -> Result<(), KernelError> {
-        let path = Cgroup::path_of_this_process()?.join(format!("sluice-check-{}", std::process::id()));
-        let cgroup = Cgroup::create(&path)?;
-        let attached =
-            Dataplane::load(None).and_then(|mut dataplane| dataplane.attach_workload(&cgroup).map(drop));
-        let removed = std::fs::remove_dir(&path).map_err(|source| KernelError::Cgroup {
-            action: "remove",
-            path: path.clone(),
-            source,
-        });
-        attached.and(removed)
+        let own_cgroup = OwnCgroup::enter("sluice-check")?;
+        let cgroup = own_cgroup.create("hooks")?;
+        Dataplane::load(None)?.attach_workload(&cgroup).map(drop)
     };
     findings.push(Finding::of("the hooks attach to a cgroup", Weight::Required, &attach(), None));
     findings.push(loopback());

@@ -1,13 +1,23 @@
 //! A cgroup of this process's own, under the one it was started in.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use super::{cgroup::Cgroup, error::KernelError};
+use super::{
+    cgroup::{Cgroup, is_populated},
+    error::KernelError,
+    sys::try_lock,
+};
 
-/// `NAME-PID/` with the process in `proxy/`. Dropping it moves every process back and removes it.
+/// How many cgroups of one name may be: the same process id in as many PID namespaces.
+const NAMES: u32 = 1000;
+
+/// `NAME-PID/` with the process in `proxy/`, `NAME-PID-N/` where that name is taken. Dropping it moves
+/// every process back and removes it.
 ///
 /// Programs are attached to cgroups; the one that this process was started in may hold others.
 #[derive(Debug)]
@@ -15,6 +25,9 @@ pub(crate) struct OwnCgroup {
     previous: PathBuf,
     root: PathBuf,
     proxy: Cgroup,
+    /// Locked for as long as this process lives, for others to see. By the process id they could not
+    /// tell: another PID namespace has the same numbers, and a zombie has one too.
+    _lock: File,
 }
 
 impl OwnCgroup {
@@ -22,10 +35,9 @@ impl OwnCgroup {
     pub(crate) fn enter(name: &str) -> Result<Self, KernelError> {
         let previous = Cgroup::path_of_this_process()?;
         remove_stale(&previous, name);
-        let root = previous.join(format!("{name}-{}", std::process::id()));
-        Cgroup::create(&root)?;
+        let (root, lock) = make(&previous, name)?;
         let proxy = Cgroup::create(&root.join("proxy")).inspect_err(|_| remove(&root))?;
-        let own = Self { previous, root, proxy };
+        let own = Self { previous, root, proxy, _lock: lock };
         own.proxy.add(std::process::id())?;
         Ok(own)
     }
@@ -54,15 +66,55 @@ impl Drop for OwnCgroup {
     }
 }
 
-/// Removes the cgroups of processes that are gone. One that holds a process, at any level, stays whole.
+/// Makes a directory that nobody else has, and locks it.
+fn make(parent: &Path, name: &str) -> Result<(PathBuf, File), KernelError> {
+    let first = format!("{name}-{}", std::process::id());
+    let others = (2..=NAMES).map(|number| format!("{first}-{number}"));
+    let mut taken = None;
+    for name in std::iter::once(first.clone()).chain(others) {
+        let path = parent.join(name);
+        match make_locked(&path) {
+            Ok(Some(lock)) => return Ok((path, lock)),
+            Ok(None) => {}
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => taken = Some(source),
+            Err(source) => return Err(KernelError::Cgroup { action: "create", path, source }),
+        }
+    }
+    let source = taken.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into());
+    Err(KernelError::Cgroup { action: "create", path: parent.join(first), source })
+}
+
+/// Makes and locks a directory; `None` where it was taken for stale in between.
+fn make_locked(path: &Path) -> io::Result<Option<File>> {
+    fs::create_dir(path)?;
+    let lock = match File::open(path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let made = lock.metadata()?.ino();
+    // From here on nobody removes it; whoever had the lock before may have.
+    let is_ours = try_lock(&lock)? && fs::metadata(path).is_ok_and(|found| found.ino() == made);
+    Ok(is_ours.then_some(lock))
+}
+
+/// Removes the cgroups of processes that are gone: nobody has locked them. One that holds a process, at
+/// any level, stays whole.
 fn remove_stale(parent: &Path, name: &str) {
-    for dir in children(parent) {
-        let pid = dir.file_name().and_then(|dir| dir.to_str()?.strip_prefix(name)?.strip_prefix('-'));
-        let is_stale = pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists());
-        if is_stale && tree(&dir).iter().all(|cgroup| processes(cgroup).is_empty()) {
+    for dir in children(parent).into_iter().filter(|dir| is_named(dir, name)) {
+        let lock = File::open(&dir).and_then(|file| Ok(try_lock(&file)?.then_some(file)));
+        if let Ok(Some(_locked)) = lock
+            && !is_populated(&dir)
+        {
             remove(&dir);
         }
     }
+}
+
+/// Whether a directory is called `NAME-PID` or `NAME-PID-N`.
+fn is_named(dir: &Path, name: &str) -> bool {
+    let rest = dir.file_name().and_then(|dir| dir.to_str()?.strip_prefix(name)?.strip_prefix('-'));
+    rest.is_some_and(|rest| rest.split('-').all(|number| number.parse::<u32>().is_ok()))
 }
 
 /// Removes a cgroup and what is below it, as made by the command, say.
@@ -117,16 +169,31 @@ mod tests {
     #[test]
     fn a_stale_cgroup_with_a_process_below_stays_whole() {
         let parent = directory("stale");
-        // No process has a number as large as that.
-        let (dead, held) = (parent.join("sluice-exec-4194305"), parent.join("sluice-exec-4194306"));
-        for stale in [&dead, &held] {
+        let [dead, again, held, other] =
+            ["sluice-exec-1", "sluice-exec-1-2", "sluice-exec-2", "sluice-exec-mine"]
+                .map(|dir| parent.join(dir));
+        for stale in [&dead, &again, &held, &other] {
             fs::create_dir_all(stale.join("command/empty")).unwrap();
         }
-        let procs = held.join("command/cgroup.procs");
-        fs::write(&procs, "1\n").unwrap();
+        fs::write(held.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
         remove_stale(&parent, "sluice-exec");
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !again.exists());
         assert!(held.join("command/empty").exists());
+        assert!(other.exists(), "that is no name of ours");
+        fs::remove_dir_all(&parent).unwrap();
+    }
+
+    #[test]
+    fn one_that_is_being_made_is_left_alone_and_its_name_is_taken() {
+        let parent = directory("locked");
+        let (first, lock) = make(&parent, "sluice-exec").unwrap();
+        remove_stale(&parent, "sluice-exec");
+        assert!(first.exists(), "nobody is in it yet");
+        let (second, _lock) = make(&parent, "sluice-exec").unwrap();
+        assert_eq!(second, parent.join(format!("sluice-exec-{}-2", std::process::id())));
+        drop(lock);
+        remove_stale(&parent, "sluice-exec");
+        assert!(!first.exists() && second.exists());
         fs::remove_dir_all(&parent).unwrap();
     }
 }
