@@ -14,6 +14,7 @@ pub(crate) fn register(suite: &mut Suite) {
         check_succeeds_and_names_each_hook,
         check_tells_of_the_self_test,
         check_without_privileges_fails_and_says_so,
+        a_missing_capability_is_named_on_one_line,
         help_and_version_need_nothing,
     ]);
 }
@@ -52,6 +53,30 @@ fn check_without_privileges_fails_and_says_so(_: &Env) {
     assert!(!finished.status.success(), "{finished:?}");
     let told = [&*String::from_utf8_lossy(&finished.stdout), &finished.stderr].concat();
     assert!(["root", "CAP_", "ermi"].iter().any(|word| told.contains(word)), "{told}");
+}
+
+/// Arguments of sluice, without some of root's capabilities.
+fn without(capability: &str, arguments: &[&str]) -> sluice_tests::process::Finished {
+    let dropped = format!("-{capability},-sys_admin");
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", &dropped, "--inh-caps", "-all"]).arg(sluice()).args(arguments);
+    run(command)
+}
+
+fn a_missing_capability_is_named_on_one_line(_: &Env) {
+    for capability in ["bpf", "perfmon", "net_admin"] {
+        let named = format!("CAP_{} is missing", capability.to_uppercase());
+        let finished = without(capability, &["exec", "--", "true"]);
+        assert_eq!(finished.status.code(), Some(125), "{finished:?}");
+        assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);
+        assert!(finished.stderr.contains(&named), "{}", finished.stderr);
+        let finished = without(capability, &["check"]);
+        let text = String::from_utf8_lossy(&finished.stdout).into_owned();
+        assert!(!finished.status.success() && text.contains(&named), "{text}");
+        assert!(text.lines().all(|line| line.len() < 300), "{text}");
+    }
+    let finished = without("perfmon", &["exec", "--", "true"]);
+    assert!(!finished.stderr.contains("state:"), "{}", finished.stderr);
 }
 
 fn help_and_version_need_nothing(_: &Env) {

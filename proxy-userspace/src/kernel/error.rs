@@ -9,7 +9,7 @@ use aya::{
     programs::{ProgramError, links::LinkError},
 };
 
-use super::btf::BtfError;
+use super::{btf::BtfError, capabilities};
 
 /// Why the kernel's side of something failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,12 +28,26 @@ pub(crate) enum KernelError {
     /// A network namespace could not be used.
     #[error("cannot {action} network namespace {}", path.display())]
     Netns { action: &'static str, path: PathBuf, source: io::Error },
-    /// The embedded object could not be loaded.
-    #[error("the kernel refused the maps")]
-    Load(#[source] Box<EbpfError>),
+    /// The embedded object could not be loaded. The text of aya's error has its causes in it.
+    #[error("cannot load the maps: {reason}")]
+    Load { reason: String },
+    /// The kernel refused a map.
+    #[error("the kernel refused map {map}{}", capabilities::told(missing))]
+    MapRefused { map: String, missing: Vec<&'static str>, source: io::Error },
     /// The kernel refused a program.
-    #[error("the kernel refused program {program}{}", verifier_line(source))]
-    Program { program: &'static str, source: Box<ProgramError> },
+    #[error(
+        "the kernel refused program {program}{}{}", capabilities::told(missing),
+        verifier.as_ref().map(|line| format!(": verifier: {line}")).unwrap_or_default()
+    )]
+    ProgramRefused {
+        program: &'static str,
+        missing: Vec<&'static str>,
+        verifier: Option<String>,
+        source: io::Error,
+    },
+    /// A program could not be attached.
+    #[error("cannot use program {program}{}", capabilities::told(missing))]
+    Program { program: &'static str, missing: Vec<&'static str>, source: Box<ProgramError> },
     /// The kernel does not say where `sk_msg` finds what it reads of a socket.
     #[error("sk_msg needs the kernel's description of its sockets")]
     Btf(#[source] BtfError),
@@ -95,16 +109,108 @@ pub(crate) enum KernelError {
     UnknownWorkload { name: String, enrolled: Vec<String> },
 }
 
-/// The verifier's last word, of the pages that it prints.
-fn verifier_line(error: &ProgramError) -> String {
-    let ProgramError::LoadError { verifier_log, .. } = error else { return String::new() };
-    let log = verifier_log.to_string();
-    let line = log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_statistic(line));
-    line.map(|line| format!(": verifier: {line}")).unwrap_or_default()
+impl KernelError {
+    /// The embedded object could not be loaded.
+    pub(super) fn load(source: EbpfError) -> Self {
+        if let EbpfError::MapError(MapError::CreateError { name, io_error }) = source {
+            return Self::MapRefused { map: name, missing: capabilities::missing(), source: io_error };
+        }
+        Self::Load { reason: first_line(&source.to_string()) }
+    }
+
+    /// A program could not be loaded or attached. The verifier's log goes to the log: it has pages.
+    pub(super) fn program(program: &'static str, source: ProgramError) -> Self {
+        let missing = capabilities::missing();
+        if let ProgramError::LoadError { io_error, verifier_log } = source {
+            let log = verifier_log.to_string();
+            tracing::debug!(program, "the verifier's log:\n{log}");
+            return Self::ProgramRefused {
+                program,
+                missing,
+                verifier: verifier_line(&log),
+                source: io_error,
+            };
+        }
+        Self::Program { program, missing, source: Box::new(source) }
+    }
 }
 
-fn is_statistic(line: &str) -> bool {
-    ["processed ", "verification time", "stack depth", "max_states"]
-        .iter()
-        .any(|start| line.starts_with(start))
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// What the verifier complains of, of the pages that it prints: the last line that is not about what it
+/// was looking at.
+fn verifier_line(log: &str) -> Option<String> {
+    log.lines().map(str::trim).rfind(|line| !line.is_empty() && !is_detail(line)).map(str::to_owned)
+}
+
+/// Whether a line is a statistic, a state of the registers, a line of the source or an instruction.
+fn is_detail(line: &str) -> bool {
+    const STARTS: [&str; 12] = [
+        "processed ",
+        "verification time",
+        "stack depth",
+        "max_states",
+        "cur state:",
+        "old state:",
+        "from ",
+        "mark_precise:",
+        "parent ",
+        "last_idx ",
+        "regs=",
+        ";",
+    ];
+    let is_numbered = line.split_once(':').is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    let is_register = line.split_once('=').is_some_and(|(name, _)| {
+        name.strip_prefix('R').is_some_and(|number| number.starts_with(|first: char| first.is_ascii_digit()))
+            && !name.contains(' ')
+    });
+    is_numbered || is_register || STARTS.iter().any(|start| line.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifier_s_complaint_is_found_among_its_states() {
+        let log = "36: (57) r2 &= 1                      ; R2=scalar(smin=smin32=0)\n\
+                   37: (55) if r2 != 0x0 goto pc+16      ; R2=0\n\
+                   ; fn lt(&self, other: &Self) -> bool { *self <  *other } @ cmp.rs:1915\n\
+                   infinite loop detected at insn 38\n\
+                   cur state: R0=map_value(map=SETTINGS,ks=4,vs=32) R1=1\n\
+                   old state: R0=map_value(map=SETTINGS,ks=4,vs=32) R1=1\n\
+                   verification time 3112 usec\nstack depth 216+0\nprocessed 841 insns (limit 1000000)\n";
+        assert_eq!(verifier_line(log).as_deref(), Some("infinite loop detected at insn 38"));
+        let log = "2: (61) r1 = *(u32 *)(r1 +36)\nR0 tried to add from different maps, paths or scalars\n\n";
+        assert_eq!(
+            verifier_line(log).as_deref(),
+            Some("R0 tried to add from different maps, paths or scalars")
+        );
+        assert_eq!(verifier_line("0: R1=ctx() R10=fp0\nR1=ctx() R10=fp0\n"), None);
+        assert_eq!(verifier_line(""), None);
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_that_names_what_is_missing() {
+        let error = KernelError::ProgramRefused {
+            program: "connect4",
+            missing: vec!["CAP_PERFMON"],
+            verifier: Some("infinite loop detected at insn 38".to_owned()),
+            source: io::Error::from_raw_os_error(libc::EINVAL),
+        };
+        let text = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(
+            text,
+            "the kernel refused program connect4: CAP_PERFMON is missing: verifier: infinite loop detected at \
+             insn 38: Invalid argument (os error 22)"
+        );
+        let error = KernelError::load(EbpfError::MapError(MapError::CreateError {
+            name: "EVENTS".to_owned(),
+            io_error: io::Error::from_raw_os_error(libc::EPERM),
+        }));
+        let text = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(text.matches("EVENTS").count(), 1, "{text}");
+    }
 }

@@ -4,6 +4,7 @@
 //! and writes the maps that the process shares with the command line.
 
 mod btf;
+mod capabilities;
 mod cgroup;
 mod check;
 mod control;

@@ -46,7 +46,7 @@ pub(super) fn open_object() -> Result<Ebpf, KernelError> {
             true,
         );
     }
-    loader.load(OBJECT).map_err(|source| KernelError::Load(Box::new(source)))
+    loader.load(OBJECT).map_err(KernelError::load)
 }
 
 /// Loads one program; its maps are made already.
@@ -65,7 +65,7 @@ pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelErro
     } else {
         return Err(KernelError::Missing { kind: "program of the expected type", name });
     };
-    result.map_err(|source| refused(name, source))
+    result.map_err(|source| KernelError::program(name, source))
 }
 
 /// Loads what every workload needs.
@@ -113,7 +113,7 @@ pub(super) fn attach_workload(
         let link = program
             .attach(cgroup.dir(), ATTACH_MODE)
             .and_then(|id| program.take_link(id))
-            .map_err(|source| refused(name, source))?;
+            .map_err(|source| KernelError::program(name, source))?;
         attached.push(hold(link, name, cgroup, pins)?);
     }
     Ok(attached)
@@ -129,7 +129,7 @@ pub(super) fn attach_sock_ops(
     let link = program
         .attach(cgroup.dir(), ATTACH_MODE)
         .and_then(|id| program.take_link(id))
-        .map_err(|source| refused(SOCK_OPS, source))?;
+        .map_err(|source| KernelError::program(SOCK_OPS, source))?;
     hold(link, SOCK_OPS, cgroup, pins)
 }
 
@@ -138,12 +138,12 @@ pub(super) fn attach_sock_ops(
 pub(super) fn attach_getsockopt(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Attached, KernelError> {
     let program: &mut CgroupSockopt = program(ebpf, GETSOCKOPT)?;
     if program.fd().is_err() {
-        program.load().map_err(|source| refused(GETSOCKOPT, source))?;
+        program.load().map_err(|source| KernelError::program(GETSOCKOPT, source))?;
     }
     let link = program
         .attach(cgroup.dir(), ATTACH_MODE)
         .and_then(|id| program.take_link(id))
-        .map_err(|source| refused(GETSOCKOPT, source))?;
+        .map_err(|source| KernelError::program(GETSOCKOPT, source))?;
     Ok(Attached { link: Some(CgroupLink::Sockopt(link)) })
 }
 
@@ -179,8 +179,8 @@ pub(super) fn attach_sk_msg(ebpf: &mut Ebpf) -> Result<SkMsgLink, KernelError> {
     })?;
     load(ebpf, SK_MSG)?;
     let program: &mut SkMsg = program(ebpf, SK_MSG)?;
-    let id = program.attach(&map_fd).map_err(|source| refused(SK_MSG, source))?;
-    program.take_link(id).map_err(|source| refused(SK_MSG, source))
+    let id = program.attach(&map_fd).map_err(|source| KernelError::program(SK_MSG, source))?;
+    program.take_link(id).map_err(|source| KernelError::program(SK_MSG, source))
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
@@ -190,9 +190,5 @@ where
     ebpf.program_mut(name)
         .ok_or(KernelError::Missing { kind: "program", name })?
         .try_into()
-        .map_err(|source| refused(name, source))
-}
-
-fn refused(program: &'static str, source: ProgramError) -> KernelError {
-    KernelError::Program { program, source: Box::new(source) }
+        .map_err(|source| KernelError::program(name, source))
 }
