@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use sluice_tests::cgroup::{self, Cgroup};
 use sluice_tests::exec::Outcome;
 use sluice_tests::netns::Netns;
-use sluice_tests::process::Process;
+use sluice_tests::process::{Process, run};
 use sluice_tests::server::{Server, behaviour};
 use sluice_tests::suite::{Env, Suite};
 use sluice_tests::tempdir::TempDir;
@@ -45,6 +45,7 @@ pub(crate) fn register(suite: &mut Suite) {
         an_unknown_sk_msg_mode_is_refused,
         no_command_is_refused,
         without_loopback_the_command_runs_or_the_reason_is_told,
+        where_ip_hides_the_cgroups_another_way_is_named,
     ]);
 }
 
@@ -302,4 +303,17 @@ fn without_loopback_the_command_runs_or_the_reason_is_told(env: &Env) {
     let outcome = env.exec(&shell("exit 5")).run_in(&netns);
     let told = ["127.0.0.1", "loopback", "lo "].iter().any(|word| outcome.finished.stderr.contains(word));
     assert!(outcome.code() == Some(5) || told, "{:?}", outcome.finished);
+}
+
+fn where_ip_hides_the_cgroups_another_way_is_named(_: &Env) {
+    if !cgroup::mount().starts_with("/sys") {
+        return;
+    }
+    let netns = Netns::new();
+    let name = netns.path().file_name().expect("a name").to_owned();
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec"]).arg(name).arg(sluice_tests::exec::sluice()).args(["exec", "--", "true"]);
+    let finished = run(command);
+    assert_eq!(finished.status.code(), Some(125), "{finished:?}");
+    assert!(finished.stderr.contains("nsenter --net=/run/netns/"), "{}", finished.stderr);
 }

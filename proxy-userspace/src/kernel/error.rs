@@ -16,7 +16,7 @@ use super::{btf::BtfError, capabilities};
 pub(crate) enum KernelError {
     /// No cgroup v2 hierarchy is mounted.
     #[error(
-        "expected a cgroup v2 mount, found none in /proc/self/mountinfo: mount -t cgroup2 none /sys/fs/cgroup"
+        "expected a cgroup v2 mount, found none in /proc/self/mountinfo: under `ip netns exec NAME`, which hides it, use `nsenter --net=/run/netns/NAME` in its place; else mount -t cgroup2 none /sys/fs/cgroup"
     )]
     NoCgroup2,
     /// A path that should be a cgroup v2 directory is not.
