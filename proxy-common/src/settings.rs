@@ -13,9 +13,8 @@ pub enum LogLevel {
 }
 
 /// SO_PRIORITY of every listener of every sluice: so the hooks of one know what another has redirected,
-/// where cgroups are nested. An accepted socket does not inherit it, and no packet that leaves the
-/// loopback device bears it. Above 6, so that setting it takes CAP_NET_ADMIN (since 6.3 CAP_NET_RAW is
-/// enough, `sk_setsockopt`).
+/// where cgroups are nested. An accepted socket does not inherit it (`sk_clone_lock`); only SYN-ACKs on
+/// loopback bear it. Above 6, so that setting it takes CAP_NET_ADMIN or CAP_NET_RAW (seen on 6.18).
 pub const LISTENER_PRIORITY: u32 = 0x736c_6365;
 
 /// The one entry of the `SETTINGS` map.

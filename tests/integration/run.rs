@@ -265,7 +265,7 @@ fn refused_untouched(pin_dir: &Path, named: &[&str]) {
     };
     let before = look();
     let directory = TempDir::new();
-    let config = directory.write("config.toml", "admin = \"127.0.0.1:0\"\n".to_owned());
+    let config = directory.write("config.toml", "admin = \"127.0.0.1:0\"\n");
     let mut command = std::process::Command::new(sluice_tests::exec::sluice());
     command.args(["run", "--config"]).arg(config).arg("--pin-dir").arg(pin_dir);
     command.arg("--control-socket").arg(directory.join("socket"));
@@ -280,7 +280,7 @@ fn refused_untouched(pin_dir: &Path, named: &[&str]) {
 fn a_pin_directory_beside_bpffs_is_refused_untouched(_: &Env) {
     let directory = TempDir::new();
     set_mode(directory.path(), 0o755);
-    let precious = directory.write("precious", "x".to_owned());
+    let precious = directory.write("precious", "x");
     for inner in ["v1", "stale", "sub/deep"] {
         std::fs::create_dir_all(directory.join(inner)).expect("make a directory");
     }
