@@ -1,18 +1,20 @@
 //! `sluice exec` is as good as not there: for the command, for the one who runs it, and afterwards.
 
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, User};
 use sluice_tests::cgroup::{self, Cgroup};
-use sluice_tests::exec::Outcome;
+use sluice_tests::exec::{Outcome, sluice};
 use sluice_tests::netns::Netns;
 use sluice_tests::process::{Process, run};
+use sluice_tests::report::Connection;
 use sluice_tests::server::{Server, behaviour};
 use sluice_tests::suite::{Env, Suite};
 use sluice_tests::tempdir::TempDir;
-use sluice_tests::{tests, wait};
+use sluice_tests::{peer, tests, wait};
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("exec");
@@ -46,6 +48,15 @@ pub(crate) fn register(suite: &mut Suite) {
         no_command_is_refused,
         without_loopback_the_command_runs_or_the_reason_is_told,
         where_ip_hides_the_cgroups_another_way_is_named,
+        half_of_sudo_s_ids_runs_nothing,
+        the_sudo_user_s_environment_is_their_own,
+        a_report_that_waits_for_its_reader_can_be_interrupted,
+        a_report_to_standard_output_overwrites_nothing,
+        connections_of_another_namespace_are_told_as_such,
+        processes_that_are_left_are_told_of,
+        who_is_not_root_is_told_that_root_is_needed,
+        the_admin_address_is_told,
+        a_debug_log_is_about_sluice,
     ]);
 }
 
@@ -158,9 +169,7 @@ fn a_cgroup_that_the_command_made_is_gone_afterwards(env: &Env) {
 fn exec_as_process_1(cgroup: &Cgroup, script: &str) -> Process {
     let mut command = Command::new("sh");
     command.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]).arg(cgroup.path());
-    command
-        .args(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
-        .arg(sluice_tests::exec::sluice());
+    command.args(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]).arg(sluice());
     command.args(["exec", "--", "sh", "-c", script]).env_remove("SUDO_UID").env_remove("SUDO_GID");
     Process::start(command)
 }
@@ -312,8 +321,174 @@ fn where_ip_hides_the_cgroups_another_way_is_named(_: &Env) {
     let netns = Netns::new();
     let name = netns.path().file_name().expect("a name").to_owned();
     let mut command = Command::new("ip");
-    command.args(["netns", "exec"]).arg(name).arg(sluice_tests::exec::sluice()).args(["exec", "--", "true"]);
+    command.args(["netns", "exec"]).arg(name).arg(sluice()).args(["exec", "--", "true"]);
     let finished = run(command);
     assert_eq!(finished.status.code(), Some(125), "{finished:?}");
     assert!(finished.stderr.contains("nsenter --net=/run/netns/"), "{}", finished.stderr);
+}
+
+fn half_of_sudo_s_ids_runs_nothing(env: &Env) {
+    for ids in [
+        &[("SUDO_UID", "65534")][..],
+        &[("SUDO_GID", "65534")],
+        &[("SUDO_UID", "abc"), ("SUDO_GID", "65534")],
+        &[("SUDO_UID", "65534"), ("SUDO_GID", "")],
+    ] {
+        let exec = env.exec(&shell("echo ran as $(id -u)"));
+        let outcome = ids.iter().fold(exec, |exec, (name, value)| exec.variable(name, value)).run();
+        assert_eq!(outcome.code(), Some(125), "{ids:?}: {:?}", outcome.finished);
+        assert_eq!(outcome.text(), "", "{ids:?}");
+        assert!(outcome.finished.stderr.contains("SUDO_UID and a group id in SUDO_GID"), "{ids:?}");
+    }
+}
+
+fn the_sudo_user_s_environment_is_their_own(env: &Env) {
+    let script = "echo home ${HOME-none}; echo shell ${SHELL-none}; echo user ${USER-none}; \
+                  echo logname ${LOGNAME-none}";
+    let mut exec = env.exec(&shell(script));
+    for (name, value) in [("HOME", "/root"), ("SHELL", "/root/sh"), ("USER", "root"), ("LOGNAME", "root")] {
+        exec = exec.variable(name, value);
+    }
+    let outcome = exec.variable("SUDO_UID", "65534").variable("SUDO_GID", "65534").run().success();
+    let account = User::from_uid(Uid::from_raw(65534)).expect("look the account up");
+    let none = || "none".to_owned();
+    let (home, shell, name) = account.map_or_else(
+        || (none(), none(), none()),
+        |account| (account.dir.display().to_string(), account.shell.display().to_string(), account.name),
+    );
+    assert_eq!(outcome.line("home"), home);
+    // A shell may set this one by itself where it is not there.
+    if shell != "none" {
+        assert_eq!(outcome.line("shell"), shell);
+    }
+    assert_eq!(outcome.line("user"), name);
+    assert_eq!(outcome.line("logname"), name);
+}
+
+/// `sluice exec` without the harness's flags, and without what sudo may have left.
+fn plain<S: AsRef<std::ffi::OsStr>>(flags: &[&str], words: &[S]) -> Command {
+    let mut command = Command::new(sluice());
+    command.arg("exec").args(flags).arg("--").args(words);
+    command.env_remove("SUDO_UID").env_remove("SUDO_GID");
+    command
+}
+
+fn a_report_that_waits_for_its_reader_can_be_interrupted(_: &Env) {
+    let directory = TempDir::new();
+    let (fifo, trace) = (directory.join("fifo"), directory.join("trace"));
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("make a FIFO");
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let process = Process::start(plain(
+            &["--report", fifo.to_str().expect("UTF-8")],
+            &["touch", trace.to_str().expect("UTF-8")],
+        ));
+        wait::eventually("sluice to say what it waits for", || {
+            process.stderr_so_far().contains("waiting for somebody to read the report").then_some(())
+        });
+        process.signal(signal);
+        let finished = process.finish(wait::patience());
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&finished.status),
+            Some(signal as i32),
+            "{finished:?}"
+        );
+    }
+    assert!(!trace.exists(), "the command was run");
+}
+
+fn a_report_to_standard_output_overwrites_nothing(_: &Env) {
+    let server = Server::start(behaviour::echo);
+    let steps = [format!("connect={}", server.addr()), "exchange=1000".to_owned()];
+    let words = peer::command(&["client"], &steps);
+    let script =
+        ["sh", "-c", "echo before; \"$@\" >/dev/null; sleep 0.2; echo after", "sh"].map(str::to_owned);
+    let words = [&script[..], &words].concat();
+    for name in ["-", "/dev/stdout", "/dev/fd/1"] {
+        let directory = TempDir::new();
+        let path = directory.write("out", "old\n");
+        let out = std::fs::OpenOptions::new().append(true).open(&path).expect("open the output");
+        let status = plain(&["--report", name], &words)
+            .current_dir(directory.path())
+            .stdout(out)
+            .stderr(std::process::Stdio::null())
+            .status()
+            .expect("run sluice");
+        assert!(status.success(), "{name}: {status}");
+        let text = std::fs::read_to_string(&path).expect("read the output");
+        let (report, said): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with('{'));
+        assert_eq!(said, ["old", "before", "after"], "{name}: {text}");
+        assert_eq!(Connection::parse_all(&report.join("\n")).len(), 1, "{name}: {text}");
+        assert!(!directory.join("-").exists(), "{name}");
+    }
+    // And where the output is at its beginning, and not appended to.
+    let directory = TempDir::new();
+    let path = directory.join("out");
+    let out = std::fs::File::create(&path).expect("make the output");
+    let status = plain(&["--report", "/dev/stdout"], &words)
+        .stdout(out)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .expect("run sluice");
+    assert!(status.success(), "{status}");
+    let text = std::fs::read_to_string(&path).expect("read the output");
+    assert!(text.starts_with("before\n") && text.contains("\nafter\n"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with('{')).count(), 1, "{text}");
+}
+
+fn connections_of_another_namespace_are_told_as_such(_: &Env) {
+    let netns = Netns::new();
+    let server = Server::bind_in(&netns, "127.0.0.1:0", behaviour::echo);
+    let steps = [format!("connect={}", server.addr()), "exchange=1000".to_owned()];
+    let path = netns.path().to_str().expect("UTF-8").to_owned();
+    let finished = run(plain(&[], &peer::command(&["--netns", &path, "client"], &steps)));
+    assert!(finished.status.success(), "{finished:?}");
+    assert!(finished.stderr.contains("of another network namespace"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("stopped"), "{}", finished.stderr);
+}
+
+fn processes_that_are_left_are_told_of(env: &Env) {
+    let script = "setsid sleep 600 >/dev/null 2>&1 & echo pid $!";
+    let outcome = env.exec(&shell(script)).run().success();
+    let pid: i32 = outcome.line("pid").parse().expect("a process id");
+    let alive = kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok();
+    assert!(alive, "what the command left running goes on");
+    let told = format!("1 process of the command goes on without sluice: sleep (pid {pid})");
+    assert!(outcome.finished.stderr.contains(&told), "{}", outcome.finished.stderr);
+    let outcome = env.exec(&["true"]).run().success();
+    assert!(!outcome.finished.stderr.contains("without sluice"), "{}", outcome.finished.stderr);
+}
+
+fn who_is_not_root_is_told_that_root_is_needed(_: &Env) {
+    // Where the binary is, another user may not get to.
+    let directory = TempDir::new();
+    let binary = directory.join("sluice");
+    std::fs::copy(sluice(), &binary).expect("copy sluice");
+    let config = directory.write("config.toml", "");
+    let config = config.to_str().expect("UTF-8");
+    for arguments in [&["exec", "--", "true"][..], &["run", "--config", config]] {
+        let mut command = Command::new(&binary);
+        command.args(arguments).uid(65_534).gid(65_534).current_dir("/");
+        let finished = run(command);
+        assert!(!finished.status.success(), "{arguments:?}: {finished:?}");
+        assert!(finished.stderr.contains("needs root"), "{arguments:?}: {}", finished.stderr);
+    }
+}
+
+fn the_admin_address_is_told(_: &Env) {
+    let mut process = Process::start(plain(&["--admin", "127.0.0.1:0"], &shell("echo ready; read line")));
+    process.line("ready");
+    let told = process.stderr_so_far();
+    let addr = told.lines().find_map(|line| line.strip_prefix("sluice: the admin address is http://"));
+    let addr = addr.unwrap_or_else(|| panic!("no address in: {told}")).parse().expect("an address");
+    assert_eq!(sluice_tests::http::get(addr, "/ready").expect("an answer").0, 200);
+    process.say("end");
+    assert!(process.finish(wait::patience()).status.success());
+}
+
+fn a_debug_log_is_about_sluice(env: &Env) {
+    let outcome = env.exec(&["true"]).variable("SLUICE_LOG", "debug").run().success();
+    let lines = outcome.finished.stderr.lines().count();
+    assert!(lines < 50, "{lines} lines: {}", outcome.finished.stderr);
+    let outcome = env.exec(&["true"]).variable("SLUICE_LOG", "debug,aya=debug").run().success();
+    assert!(outcome.finished.stderr.lines().count() > lines, "{}", outcome.finished.stderr);
 }

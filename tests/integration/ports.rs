@@ -27,6 +27,9 @@ pub(crate) fn register(suite: &mut Suite) {
         bad_ports_change_nothing,
         an_unknown_workload_is_refused_and_named,
         without_an_agent_the_answer_is_an_error,
+        a_dead_agent_takes_no_changes_and_views_warn,
+        a_list_without_a_port_is_refused,
+        port_zero_is_no_destination,
     ]);
 }
 
@@ -219,4 +222,49 @@ fn without_an_agent_the_answer_is_an_error(_: &Env) {
         let pins = agent.pin_dir().display().to_string();
         assert!(answer.stderr.contains(&pins), "{question:?}: {}", answer.stderr);
     }
+}
+
+fn a_dead_agent_takes_no_changes_and_views_warn(_: &Env) {
+    let mut agent = Agent::started(&Workload::new("shop").config(""));
+    for view in [&["status"][..], &["ports", "list"], &["explain", "10.0.0.1:80"]] {
+        let answer = agent.ask(view);
+        assert!(answer.status.success() && answer.stderr.is_empty(), "{view:?}: {answer:?}");
+    }
+    let before = agent.answer(&["ports", "list"]);
+    let _killed = agent.stop(Signal::SIGKILL);
+    for change in [&["ports", "skip", "55"][..], &["ports", "detect", "3306"], &["log-level", "warn"]] {
+        let refused = agent.ask(change);
+        assert_eq!(refused.status.code(), Some(1), "{change:?}: {refused:?}");
+        assert!(refused.stdout.is_empty(), "{change:?}: {refused:?}");
+        for told in ["is not running", "nothing was changed"] {
+            assert!(refused.stderr.contains(told), "{change:?}: {}", refused.stderr);
+        }
+    }
+    assert_eq!(agent.answer(&["ports", "list"]), before);
+    for view in [&["ports", "list"][..], &["explain", "10.0.0.1:80"]] {
+        let answer = agent.ask(view);
+        assert!(answer.status.success(), "{view:?}: {answer:?}");
+        assert!(answer.stderr.contains("warning: the agent"), "{view:?}: {}", answer.stderr);
+    }
+    let status = agent.ask(&["status"]);
+    assert_eq!(status.status.code(), Some(1), "{status:?}");
+    assert!(String::from_utf8_lossy(&status.stdout).contains("not running"), "{status:?}");
+}
+
+fn a_list_without_a_port_is_refused(_: &Env) {
+    let agent = Agent::started(&Workload::new("shop").config(""));
+    let before = agent.answer(&["ports", "list"]);
+    for empty in ["", "  "] {
+        let refused = agent.ask(&["ports", "skip", empty]);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(refused.stderr.contains("expected a port"), "{}", refused.stderr);
+    }
+    assert_eq!(agent.answer(&["ports", "list"]), before);
+}
+
+fn port_zero_is_no_destination(_: &Env) {
+    let agent = Agent::started(&Workload::new("shop").config(""));
+    let refused = agent.ask(&["explain", "127.0.0.1:0"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("expected a port (1-65535), got '127.0.0.1:0'"), "{}", refused.stderr);
 }

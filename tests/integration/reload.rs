@@ -136,7 +136,7 @@ fn a_workload_whose_cgroup_goes_is_told_of_and_found_again(_: &Env) {
     let (shop, bank) = (Workload::new("shop"), Workload::new("bank"));
     let server = bank.server();
     let skip = bank.config(&format!("skip-outbound-ports = \"{}\"", server.port()));
-    let agent = Agent::started(&[shop.config(""), bank.config("")].concat());
+    let mut agent = Agent::started(&[shop.config(""), bank.config("")].concat());
     shop.cgroup.remove();
     says_gone(&agent, true);
     // The others go on, and take changes.
@@ -147,6 +147,10 @@ fn a_workload_whose_cgroup_goes_is_told_of_and_found_again(_: &Env) {
     shop.cgroup.make_anew();
     becomes(&shop, &shop.server(), &Way::Proxied);
     says_gone(&agent, false);
+    wait::eventually("the log to say that it is back", || {
+        let log = agent.process().stderr_so_far();
+        log.lines().any(|line| line.contains("is where it was again") && line.contains("shop")).then_some(())
+    });
     assert_eq!(bank.way_to(&server), Way::Direct);
 }
 

@@ -45,6 +45,9 @@ pub(crate) fn register(suite: &mut Suite) {
         a_missing_cgroup_is_refused_and_named,
         a_missing_config_is_refused_and_named,
         a_taken_admin_address_is_refused,
+        a_missing_namespace_is_refused_with_its_workload,
+        a_second_agent_is_told_of_the_first,
+        status_without_outcomes_has_no_table_of_them,
     ]);
 }
 
@@ -398,4 +401,31 @@ fn a_taken_admin_address_is_refused(_: &Env) {
     let finished = agent.run_to_its_end();
     assert!(!finished.status.success(), "{finished:?}");
     assert!(finished.stderr.contains(&agent.admin().to_string()), "{}", finished.stderr);
+}
+
+fn a_missing_namespace_is_refused_with_its_workload(_: &Env) {
+    let workload = Workload::new("odd");
+    let namespace = workload.netns.path().display().to_string();
+    let config = workload.config("").replace(&namespace, "/run/netns/is-not-there");
+    refused(&config, &["workload \"odd\"", "/run/netns/is-not-there"]);
+}
+
+fn a_second_agent_is_told_of_the_first(_: &Env) {
+    let workload = Workload::new("shop");
+    let agent = Agent::started(&workload.config(""));
+    let second = agent.run_to_its_end();
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    let told = format!("another agent is running on pin directory {}", agent.pin_dir().display());
+    assert!(second.stderr.contains(&told), "{}", second.stderr);
+    assert_eq!(workload.way_to_new_server(), Way::Proxied);
+}
+
+fn status_without_outcomes_has_no_table_of_them(_: &Env) {
+    let workload = Workload::new("shop");
+    let agent = Agent::started(&workload.config("sk-msg = \"off\""));
+    let status = agent.answer(&["status"]);
+    assert!(!status.contains("HOOK"), "{status}");
+    assert_eq!(workload.way_to_new_server(), Way::Proxied);
+    let status = agent.answer(&["status"]);
+    assert!(status.contains("HOOK") && status.contains("redirected"), "{status}");
 }

@@ -5,6 +5,7 @@ use sluice_tests::agent::Agent;
 use sluice_tests::process::{Finished, Process, run};
 use sluice_tests::server::{Server, behaviour};
 use sluice_tests::suite::{Env, Suite};
+use sluice_tests::tempdir::TempDir;
 use sluice_tests::{tests, wait};
 
 use crate::workload::Workload;
@@ -19,6 +20,7 @@ pub(crate) fn register(suite: &mut Suite) {
         a_tap_knows_a_killed_agent,
         a_tap_without_an_agent_says_so,
         an_agent_replaces_the_socket_of_a_killed_one,
+        a_directory_that_is_not_there_is_named_and_not_made,
     ]);
 }
 
@@ -97,4 +99,14 @@ fn an_agent_replaces_the_socket_of_a_killed_one(_: &Env) {
     tap.signal(Signal::SIGINT);
     let finished = tap.finish(wait::patience());
     assert!(finished.status.success(), "{}", finished.stderr);
+}
+
+fn a_directory_that_is_not_there_is_named_and_not_made(_: &Env) {
+    let directory = TempDir::new();
+    let missing = directory.join("missing");
+    let socket = missing.join("control.sock").display().to_string();
+    let finished = Agent::stopped("").run_to_its_end_with(&["--control-socket", &socket]);
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stderr.contains(&format!("control socket {socket}")), "{}", finished.stderr);
+    assert!(!missing.exists());
 }

@@ -123,6 +123,17 @@ impl Agent {
         run(self.run_command())
     }
 
+    /// [`Agent::run_to_its_end`], with more flags.
+    ///
+    /// # Panics
+    /// When it goes on.
+    #[must_use]
+    pub fn run_to_its_end_with(&self, flags: &[&str]) -> Finished {
+        let mut command = self.run_command();
+        command.args(flags);
+        run(command)
+    }
+
     fn run_command(&self) -> Command {
         let mut command = Command::new(sluice());
         command.args(["run", "--config"]).arg(self.config_path());

@@ -31,6 +31,45 @@ use crate::{
     tap::Hub,
 };
 
+/// Why workloads were not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnrolError {
+    /// One of them cannot be.
+    #[error("workload \"{name}\"")]
+    Workload { name: String, source: KernelError },
+    /// The kernel does not take them.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+impl EnrolError {
+    fn of(name: &str) -> impl FnOnce(KernelError) -> Self + use<> {
+        let name = name.to_owned();
+        |source| Self::Workload { name, source }
+    }
+
+    /// What went wrong, where there is one workload only.
+    pub(crate) fn into_cause(self) -> KernelError {
+        match self {
+            Self::Workload { source, .. } | Self::Kernel(source) => source,
+        }
+    }
+}
+
+/// This process may not do what a node takes.
+#[derive(Debug, thiserror::Error)]
+#[error("`{what}` needs root, to load kernel programs and attach them to cgroups; got user id {uid}")]
+pub(crate) struct NotRoot {
+    what: &'static str,
+    uid: nix::unistd::Uid,
+}
+
+/// Asks for root before anything else fails for want of it.
+pub(crate) fn require_root(what: &'static str) -> Result<(), NotRoot> {
+    let uid = nix::unistd::Uid::effective();
+    if uid.is_root() { Ok(()) } else { Err(NotRoot { what, uid }) }
+}
+
 /// The dataplane of this process, and the workloads enrolled in it.
 pub(crate) struct Node {
     /// First, so that listeners close before the programs go.
@@ -100,12 +139,12 @@ impl Node {
     ///
     /// # Errors
     /// When one of them cannot be enrolled; then nothing has changed.
-    pub(crate) fn apply(&mut self, specs: Vec<WorkloadSpec>) -> Result<(), KernelError> {
+    pub(crate) fn apply(&mut self, specs: Vec<WorkloadSpec>) -> Result<(), EnrolError> {
         self.apply_and_keep(specs, &[])
     }
 
     /// [`Self::apply`]; the enrolled workloads of these names stay as they are.
-    fn apply_and_keep(&mut self, specs: Vec<WorkloadSpec>, kept: &[&str]) -> Result<(), KernelError> {
+    fn apply_and_keep(&mut self, specs: Vec<WorkloadSpec>, kept: &[&str]) -> Result<(), EnrolError> {
         // Everything that can fail comes before the kernel is told anything. Dropping `next` closes the
         // new listeners and detaches the new hooks.
         let _changing = self.dataplane.lock_for_writing()?;
@@ -118,7 +157,10 @@ impl Node {
             let before = self.enrolled.get(spec.name());
             let enrolled = match before.filter(|before| before.is_same_place(&spec, &self.sk_msg)) {
                 Some(before) => before.with_policy(&spec, &self.sk_msg),
-                None => self.prepare(spec)?,
+                None => {
+                    let failed = EnrolError::of(spec.name());
+                    self.prepare(spec).map_err(failed)?
+                }
             };
             next.insert(enrolled.name().to_owned(), enrolled);
         }
@@ -126,7 +168,7 @@ impl Node {
             if let Some(before) = self.enrolled.get(name) {
                 enrolled.keep_live_ports(before, &live);
             }
-            enrolled.attach(&mut self.dataplane, self.enrolled.values())?;
+            enrolled.attach(&mut self.dataplane, self.enrolled.values()).map_err(EnrolError::of(name))?;
         }
         let enrolments: Vec<_> = next.values().map(Enrolled::enrolment).collect();
         let stays = |id| enrolments.iter().any(|enrolment| enrolment.id == id);

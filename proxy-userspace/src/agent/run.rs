@@ -11,11 +11,14 @@ use std::{
 use proxy_common::LogLevel;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Node, NodeOptions, WorkloadSpec, config_file::ConfigFile, descriptors, place::Found};
+use super::{
+    EnrolError, Node, NodeOptions, NotRoot, WorkloadSpec, config_file::ConfigFile, descriptors, place::Found,
+    require_root,
+};
 use crate::{
     admin::{AdminError, AdminServer, AdminState},
     config::{Config, ConfigError, WorkloadConfig},
-    kernel::{AgentStatus, Cgroup, KernelError, OwnCgroup},
+    kernel::{AgentStatus, Cgroup, KernelError, OwnCgroup, Pins},
     policy::{OtlpEndpoint, SkMsgMode},
     spans::{Spans, SpansError},
     tap::{self, SocketError},
@@ -23,6 +26,9 @@ use crate::{
 
 /// How often the config file and the places of the workloads are looked at.
 const CONFIG_POLL: Duration = Duration::from_millis(500);
+
+/// What a line of the status begins with that tells why workloads are not.
+const NOT_ENROLLED: &str = "not enrolled again";
 
 /// How to run the agent.
 #[derive(Debug)]
@@ -47,18 +53,25 @@ pub(crate) enum RunError {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Spans(#[from] SpansError),
-    /// A workload of the config cannot be enrolled.
-    #[error("workload \"{name}\"")]
-    Workload { name: String, source: KernelError },
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    #[error(transparent)]
+    NotRoot(#[from] NotRoot),
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
 }
 
 /// Runs the agent until SIGTERM or SIGINT.
 pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
+    require_root("sluice run")?;
     let mut file = ConfigFile::new(options.config.clone());
     let config = file.load()?;
-    let admin = AdminServer::bind(config.admin)?;
+    // Before the pins are claimed: an agent that gives up takes the hooks of a killed one with it. Where
+    // another agent has the pins, it most likely has the address too, and is what to tell of.
+    let admin = AdminServer::bind(config.admin).map_err(|error| match Pins::open(&options.pin_dir) {
+        Ok(pins) if pins.is_claimed() => KernelError::AlreadyRunning { path: options.pin_dir.clone() }.into(),
+        _ => RunError::from(error),
+    })?;
     let mut stop = Stop::watch().map_err(RunError::Signals)?;
     let mut reload = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
 
@@ -186,17 +199,20 @@ impl Agent {
                 kept.extend(gone.stays.then_some(workload.name.as_str()));
                 continue;
             }
-            specs.push(
-                spec(&config, workload)
-                    .map_err(|source| RunError::Workload { name: workload.name.clone(), source })?,
-            );
+            specs.push(spec(&config, workload).map_err(EnrolError::of(&workload.name))?);
         }
         self.node.apply_and_keep(specs, &kept)?;
         for gone in missing.iter().filter(|gone| !self.status.missing.contains(gone)) {
             tracing::warn!(%gone, "a workload is not where it was; it is looked for");
         }
-        for back in self.status.missing.iter().filter(|gone| !missing.contains(gone)) {
-            tracing::info!(was = %back, "no longer");
+        for workload in &config.workloads {
+            let is_missing = |lines: &[String]| lines.iter().any(|line| tells_of(line, &workload.name));
+            if is_missing(&self.status.missing) && !is_missing(&missing) {
+                tracing::info!(workload = %workload.name, "a workload is where it was again, and enrolled");
+            }
+        }
+        if self.status.missing.iter().any(|line| line.starts_with(NOT_ENROLLED)) {
+            tracing::info!("every workload that has changed its place is enrolled again");
         }
         self.status.missing = missing;
         self.found = found;
@@ -217,18 +233,17 @@ impl Agent {
     /// Enrols again what was removed and made again at the same path, as systemd does with the cgroup
     /// of a service that it restarts: it is another cgroup by then.
     fn follow_workloads(&mut self) {
-        const FAILED: &str = "not enrolled again";
         if self.config.workloads.iter().map(Found::of).eq(self.found.iter().copied()) {
             return;
         }
         if let Err(error) = self.apply(self.config.clone()) {
             // Tried at each poll, told once.
-            let message = format!("{FAILED}: {:#}", anyhow::Error::from(error));
+            let message = format!("{NOT_ENROLLED}: {:#}", anyhow::Error::from(error));
             if self.status.missing.contains(&message) {
                 return;
             }
             tracing::error!(error = %message, "a workload that has changed its place");
-            self.status.missing.retain(|line| !line.starts_with(FAILED));
+            self.status.missing.retain(|line| !line.starts_with(NOT_ENROLLED));
             self.status.missing.push(message);
         }
         self.publish();
@@ -268,7 +283,7 @@ impl Agent {
                 }
             }
             Err(error) => {
-                if matches!(error, RunError::Kernel(KernelError::PinsLocked { .. })) {
+                if matches!(error, RunError::Enrol(EnrolError::Kernel(KernelError::PinsLocked { .. }))) {
                     file.load_again();
                 }
                 let message = format!("{:#}", anyhow::Error::from(error));
@@ -279,6 +294,11 @@ impl Agent {
         }
         self.publish();
     }
+}
+
+/// Whether a line of the status is about this workload.
+fn tells_of(line: &str, workload: &str) -> bool {
+    line.strip_prefix(workload).is_some_and(|rest| rest.starts_with(": "))
 }
 
 fn spec(config: &Config, workload: &WorkloadConfig) -> Result<WorkloadSpec, KernelError> {

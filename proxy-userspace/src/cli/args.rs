@@ -7,7 +7,7 @@ use proxy_common::{Direction, LogLevel};
 
 use crate::{
     kernel::DEFAULT_PIN_DIR,
-    policy::{OtlpEndpoint, PortSet, SkMsgMode},
+    policy::{OtlpEndpoint, PortSet, PortSetError, SkMsgMode},
     tap::HttpProtocol,
 };
 
@@ -70,7 +70,7 @@ pub(super) struct ExecArgs {
     /// Ports to leave alone when the command connects to them.
     #[arg(long, value_name = "PORTS")]
     pub(super) skip_outbound_ports: Option<PortSet>,
-    /// Write one JSON object for each finished connection to this file.
+    /// Write one JSON object for each finished connection to this file; - is standard output.
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
     /// Serve /metrics, /ready and /live here while the command runs.
@@ -114,7 +114,7 @@ pub(super) struct PortsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PortsAction {
-    /// Show the ports that are not detect, as the kernel has them.
+    /// Show the rules that name ports, as the kernel has them.
     List {
         /// Only this workload.
         #[arg(long, value_name = "NAME")]
@@ -133,6 +133,7 @@ pub(super) enum PortsAction {
 #[derive(Debug, ClapArgs)]
 pub(super) struct PortsChange {
     /// Ports and ranges, e.g. 80,8000-8100.
+    #[arg(value_parser = some_ports)]
     pub(super) ports: PortSet,
     /// Only this workload [default: all].
     #[arg(long, value_name = "NAME")]
@@ -234,9 +235,22 @@ pub(super) struct LogLevelArgs {
 }
 
 fn destination(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_no_facts: std::net::AddrParseError| {
+    let destination: SocketAddr = text.parse().map_err(|_no_facts: std::net::AddrParseError| {
         format!("expected an IP address and a port, such as 10.0.0.5:3306 or [fd00::1]:80, got '{text}'")
-    })
+    })?;
+    if destination.port() == 0 {
+        return Err(format!("expected a port (1-65535), got '{text}': port 0 cannot be connected to"));
+    }
+    Ok(destination)
+}
+
+/// A list that names a port: without one there is nothing to change.
+fn some_ports(text: &str) -> Result<PortSet, String> {
+    let ports: PortSet = text.parse().map_err(|error: PortSetError| error.to_string())?;
+    if ports.is_empty() {
+        return Err(format!("expected a port (1-65535) or a range (8000-8100), got '{text}'"));
+    }
+    Ok(ports)
 }
 
 /// Where the agent's maps are pinned.

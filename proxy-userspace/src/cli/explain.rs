@@ -7,11 +7,11 @@ use std::{
 
 use proxy_common::{Decision, Direction, RuleSource, flags, is_link_local_v6, is_loopback, map_v4};
 
-use super::{args::ExplainArgs, ports::range_text};
-use crate::kernel::{Control, Pins, WorkloadView};
+use super::{args::ExplainArgs, asked::Asked, ports::range_text};
+use crate::kernel::WorkloadView;
 
 pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let control = Control::of_agent(&Pins::open(&args.pins.pin_dir)?)?;
+    let Asked { control, .. } = Asked::to_look(&args.pins.pin_dir)?;
     for view in control.workloads_named(args.workload.as_deref())? {
         let (decision, reason) = explain(&view, args.destination);
         writeln!(out, "{} -> {}: {decision} ({reason})", view.name, args.destination)?;

@@ -1,27 +1,29 @@
 //! The command line: what may be typed, and what each subcommand does with it.
 
 mod args;
+mod asked;
 mod check;
 mod explain;
+mod log;
 mod ports;
 mod status;
 mod tap;
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
 
-use self::args::{Args, Command, LogLevelArgs};
+use self::{
+    args::{Args, Command, LogLevelArgs},
+    asked::Asked,
+};
 use crate::{
     agent::{self, RunOptions},
     config::Config,
     exec::{self, ExecError, ExecOptions, Outcome},
-    kernel::{Control, Pins},
     policy::PortRules,
 };
 
@@ -37,33 +39,19 @@ const NOT_FOUND: u8 = 127;
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let command = args.command;
-    match start_log(&command).and_then(|()| run(command)) {
+    match log::start(command.default_log_filter()).and_then(|()| run(command)) {
         Ok(status) => status,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // A closed stderr takes no message; the status tells.
-            let _nobody_reads = writeln!(io::stderr(), "sluice: {error:#}");
+            say(format_args!("{error:#}"));
             ExitCode::from(status_of(&error))
         }
     }
 }
 
-/// Starts the log on stderr, as SLUICE_LOG says.
-fn start_log(command: &Command) -> anyhow::Result<()> {
-    const VARIABLE: &str = "SLUICE_LOG";
-    let filter = match std::env::var(VARIABLE) {
-        Ok(filter) => EnvFilter::try_new(&filter).with_context(|| {
-            format!("{VARIABLE}: expected a level (error, warn, info, debug) or a filter, got '{filter}'")
-        })?,
-        Err(_not_set) => EnvFilter::new(command.default_log_filter()),
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-    Ok(())
+/// Says something on stderr. A closed one takes no message.
+fn say(message: std::fmt::Arguments<'_>) {
+    let _nobody_reads = writeln!(io::stderr(), "sluice: {message}");
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -96,13 +84,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             }))?;
         }
         Command::Ports(args) => ports::run(args, &mut out)?,
-        Command::Status(args) => status::run(&args, &mut out)?,
+        Command::Status(args) => return status::run(&args, &mut out),
         Command::Tap(args) => tap::run(args, &mut out)?,
         Command::Explain(args) => explain::run(&args, &mut out)?,
         Command::Check(args) => return check::run(&args, &mut out),
         Command::LogLevel(LogLevelArgs { level, pins }) => {
-            let pins = Pins::open(&pins.pin_dir)?;
-            let mut control = Control::of_agent(&pins)?;
+            let Asked { pins, mut control } = Asked::to_change(&pins.pin_dir)?;
             // The agent changes other settings in the same entry.
             let _changing = pins.lock_for_writing()?;
             control.set_log_level(level.into())?;

@@ -5,13 +5,16 @@ use std::io::Write;
 use anyhow::Context as _;
 use proxy_common::{Decision, Direction, PortRule, RuleSource};
 
-use super::args::{PortsAction, PortsArgs, PortsChange};
-use crate::kernel::{Control, Pins, WorkloadView};
+use super::{
+    args::{PortsAction, PortsArgs, PortsChange},
+    asked::Asked,
+};
+use crate::kernel::WorkloadView;
 
 pub(super) fn run(args: PortsArgs, out: &mut impl Write) -> anyhow::Result<()> {
     match args.action {
         PortsAction::List { workload, pins } => {
-            let control = Control::of_agent(&Pins::open(&pins.pin_dir)?)?;
+            let Asked { control, .. } = Asked::to_look(&pins.pin_dir)?;
             list(&control.workloads_named(workload.as_deref())?, out)
         }
         PortsAction::Skip(change) => apply(&change, Decision::Skip, out),
@@ -44,8 +47,7 @@ fn list(views: &[WorkloadView], out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn apply(change: &PortsChange, decision: Decision, out: &mut impl Write) -> anyhow::Result<()> {
-    let pins = Pins::open(&change.pins.pin_dir)?;
-    let mut control = Control::of_agent(&pins)?;
+    let Asked { pins, mut control } = Asked::to_change(&change.pins.pin_dir)?;
     let _changing = pins.lock_for_writing()?;
     let directions = change.direction.map_or(Direction::ALL.to_vec(), |direction| vec![direction.into()]);
     let changes: Vec<_> = control

@@ -1,19 +1,18 @@
 //! `sluice status`: what a running agent has enrolled, and how it fares.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, process::ExitCode};
 
 use proxy_common::flags;
 
-use super::args::StatusArgs;
-use crate::kernel::{Control, Pins};
+use super::{args::StatusArgs, asked::Asked};
 
-pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let pins = Pins::open(&args.pins.pin_dir)?;
-    let control = Control::of_agent(&pins)?;
+/// The exit status tells whether the agent runs.
+pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let asked = Asked::open(&args.pins.pin_dir)?;
+    let alive = asked.is_there() && asked.shows_heartbeat()?;
+    let control = asked.control;
     let agent = control.agent_status()?;
-    let settings = control.settings()?;
     let age = control.heartbeat_age()?;
-    let alive = pins.is_claimed() && age < Duration::from_nanos(settings.heartbeat_max_age_ns);
     let state =
         if alive { "running" } else { "not running: open workloads go direct, strict ones are refused" };
     writeln!(out, "agent      {state} (pid {}, version {})", agent.pid, agent.version)?;
@@ -59,9 +58,12 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<()>
         writeln!(out, "NOT THERE: {missing}")?;
     }
 
-    writeln!(out, "\nHOOK         OUTCOME              COUNT")?;
-    for (counter, value) in control.counters()?.into_iter().filter(|(_, value)| *value > 0) {
+    let counted: Vec<_> = control.counters()?.into_iter().filter(|(_, value)| *value > 0).collect();
+    if !counted.is_empty() {
+        writeln!(out, "\nHOOK         OUTCOME              COUNT")?;
+    }
+    for (counter, value) in counted {
         writeln!(out, "{:11}  {:19}  {value:>6}", counter.hook(), counter.outcome())?;
     }
-    Ok(())
+    Ok(if alive { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

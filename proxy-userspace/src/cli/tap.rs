@@ -1,10 +1,13 @@
 //! `sluice tap`: the requests of a running agent as they finish.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use tokio::signal::ctrl_c;
 
-use super::args::{OutputFormat, TapArgs};
+use super::{
+    args::{OutputFormat, TapArgs},
+    say,
+};
 use crate::tap::{self, Client, Filter, Message};
 
 pub(super) fn run(args: TapArgs, out: &mut impl Write) -> anyhow::Result<()> {
@@ -46,9 +49,4 @@ async fn show(args: TapArgs, out: &mut impl Write) -> anyhow::Result<()> {
             Message::Open { .. } | Message::Refused(_) => {}
         }
     }
-}
-
-/// Says something beside the requests. A closed stderr takes no message.
-fn say(message: std::fmt::Arguments<'_>) {
-    let _nobody_reads = writeln!(io::stderr(), "sluice: {message}");
 }

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{CString, OsString},
     fs::File,
     io::{self, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
@@ -44,27 +44,43 @@ pub(super) struct User {
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
+    /// `None` for an id without an account.
+    account: Option<Account>,
 }
 
 impl User {
-    /// The caller of sudo; `None` where there was no sudo.
+    /// The caller of sudo; `None` where there was no sudo, or root called it.
+    ///
+    /// # Errors
+    /// When what sudo says of them is not whole: the command must not run as root by mistake.
     pub(super) fn of_sudo() -> Result<Option<Self>, ExecError> {
-        let (Ok(uid), Ok(gid)) = (env::var("SUDO_UID"), env::var("SUDO_GID")) else { return Ok(None) };
-        let (Ok(uid_number), Ok(gid_number)) = (uid.parse(), gid.parse()) else {
-            return Err(ExecError::SudoIds { got: format!("{uid}:{gid}") });
+        let Some((uid, gid)) = sudo_ids(env::var_os("SUDO_UID"), env::var_os("SUDO_GID"))? else {
+            return Ok(None);
         };
-        let (uid, gid) = (Uid::from_raw(uid_number), Gid::from_raw(gid_number));
-        if uid.is_root() || !Uid::effective().is_root() {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        if uid.is_root() {
             return Ok(None);
         }
-        // An account that has no name has no groups but its own.
-        let groups = Account::from_uid(uid)
-            .ok()
-            .flatten()
-            .and_then(|account| std::ffi::CString::new(account.name).ok())
-            .and_then(|name| getgrouplist(&name, gid).ok())
-            .unwrap_or_else(|| vec![gid]);
-        Ok(Some(Self { uid, gid, groups }))
+        let failed = |source: nix::Error| ExecError::SudoAccount { uid: uid.as_raw(), source: source.into() };
+        let account = Account::from_uid(uid).map_err(failed)?;
+        // An id that has no account has no groups but its own.
+        let name = account.as_ref().and_then(|account| CString::new(account.name.clone()).ok());
+        let groups = name.map_or_else(|| Ok(vec![gid]), |name| getgrouplist(&name, gid)).map_err(failed)?;
+        Ok(Some(Self { uid, gid, groups, account }))
+    }
+
+    /// What in root's environment is theirs: as sudo sets it. `None` is to be left out.
+    fn environment(&self) -> [(&'static str, Option<OsString>); 5] {
+        let account = self.account.as_ref();
+        let name = account.map(|account| OsString::from(&account.name));
+        [
+            ("HOME", account.map(|account| account.dir.clone().into())),
+            ("SHELL", account.map(|account| account.shell.clone().into())),
+            ("USER", name.clone()),
+            ("LOGNAME", name),
+            // Root's mailbox.
+            ("MAIL", None),
+        ]
     }
 
     /// Does something with their rights to files. Call it before there are other threads that open any.
@@ -84,6 +100,27 @@ impl User {
         setgid(self.gid)?;
         Ok(setuid(self.uid)?)
     }
+}
+
+/// The ids that sudo tells of its caller; `None` where there was no sudo.
+fn sudo_ids(uid: Option<OsString>, gid: Option<OsString>) -> Result<Option<(u32, u32)>, ExecError> {
+    let id = |text: &OsString| {
+        // Not `parse` alone, which takes a sign. The highest number is no id: setuid(2) refuses it.
+        let text = text.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+        text.parse().ok().filter(|id| *id != u32::MAX)
+    };
+    if uid.is_none() && gid.is_none() {
+        return Ok(None);
+    }
+    match (uid.as_ref().and_then(id), gid.as_ref().and_then(id)) {
+        (Some(uid), Some(gid)) => Ok(Some((uid, gid))),
+        _ => Err(ExecError::SudoIds { uid: told(uid), gid: told(gid) }),
+    }
+}
+
+fn told(value: Option<OsString>) -> String {
+    value
+        .map_or_else(|| "nothing".to_owned(), |value| format!("'{}'", value.to_string_lossy().escape_debug()))
 }
 
 /// The running command.
@@ -110,6 +147,12 @@ impl Child {
         let user = user.cloned();
         let mut prepared = std::process::Command::new(program);
         prepared.args(arguments);
+        for (variable, value) in user.iter().flat_map(User::environment) {
+            match value {
+                Some(value) => prepared.env(variable, value),
+                None => prepared.env_remove(variable),
+            };
+        }
         let in_child = move || {
             membership.write_all(b"0")?;
             signals::unblock_in_child()?;
@@ -140,6 +183,31 @@ impl Child {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_sudo_are_both_there_or_neither() {
+        let ids = |uid: Option<&str>, gid: Option<&str>| {
+            sudo_ids(uid.map(Into::into), gid.map(Into::into)).map_err(|error| error.to_string())
+        };
+        assert_eq!(ids(None, None), Ok(None));
+        assert_eq!(ids(Some("1000"), Some("100")), Ok(Some((1000, 100))));
+        for (uid, gid, got) in [
+            (Some("1000"), None, "'1000' and nothing"),
+            (None, Some("1000"), "nothing and '1000'"),
+            (Some("abc"), Some("1000"), "'abc' and '1000'"),
+            (Some("1000"), Some("+5"), "'1000' and '+5'"),
+            (Some(""), Some(""), "'' and ''"),
+            (Some("4294967295"), Some("0"), "'4294967295' and '0'"),
+        ] {
+            let error = ids(uid, gid).unwrap_err();
+            assert!(error.contains(got), "{error}");
         }
     }
 }

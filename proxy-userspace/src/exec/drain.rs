@@ -6,13 +6,18 @@ use proxy_common::Counter;
 use tokio::time::Instant;
 
 use super::signals::Signals;
-use crate::{agent::Node, kernel::Cgroup};
+use crate::{
+    agent::Node,
+    kernel::{Cgroup, OwnCgroup},
+};
 
 /// How long connections may take to deliver what the command had sent, when no process of it is left
 /// that could still want something.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long skipped connections may take to be reported as closed.
 const SKIPPED_PATIENCE: Duration = Duration::from_millis(300);
+/// How long a process that is left may take to end before it is told of.
+const ENDING_PATIENCE: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_millis(2);
 /// When the user is told what is waited for.
 const TELL_AFTER: Duration = Duration::from_secs(1);
@@ -58,18 +63,35 @@ fn unaccepted(node: &mut Node) -> u64 {
         .saturating_sub(node.live().accepted())
 }
 
-/// Connections that were not brought to the proxy although they should have been.
-pub(super) fn went_direct(node: &mut Node) -> u64 {
-    let Ok(counters) = node.control().counters() else { return 0 };
+/// Connections that were not brought to the proxy although they should have been: how many, and why.
+pub(super) fn went_direct(node: &mut Node) -> Vec<(u64, &'static str)> {
+    let Ok(counters) = node.control().counters() else { return Vec::new() };
     [
-        Counter::ConnectNoListener,
-        Counter::ConnectListenerGone,
-        Counter::ConnectHeartbeatStale,
-        Counter::ConnectStorageFailed,
+        (Counter::ConnectHeartbeatStale, "the proxy was stopped, or hung"),
+        (
+            Counter::ConnectListenerGone,
+            "they are of another network namespace, where the proxy does not listen",
+        ),
+        (Counter::ConnectNoListener, "the proxy has no listener of their address family (is lo up?)"),
+        (Counter::ConnectStorageFailed, "the kernel had no room to keep their destinations"),
     ]
     .into_iter()
-    .map(|counter| count_of(&counters, counter))
-    .sum()
+    .map(|(counter, reason)| (count_of(&counters, counter), reason))
+    .filter(|(count, _)| *count > 0)
+    .collect()
+}
+
+/// The processes of the command that go on, by name and id. Those that are about to end get a moment.
+pub(super) async fn left_running(own_cgroup: &OwnCgroup, cgroup: &Cgroup) -> Vec<String> {
+    let started = Instant::now();
+    while cgroup.is_populated() && started.elapsed() < ENDING_PATIENCE {
+        tokio::time::sleep(POLL).await;
+    }
+    let name_of = |pid: u32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        Some(format!("{} (pid {pid})", name.trim_end().escape_debug()))
+    };
+    own_cgroup.others().into_iter().filter_map(name_of).collect()
 }
 
 fn count_of(counters: &[(Counter, u64)], wanted: Counter) -> u64 {

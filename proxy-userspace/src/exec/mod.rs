@@ -6,7 +6,7 @@ mod signals;
 
 use std::{
     ffi::{OsStr, OsString},
-    io,
+    io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -15,16 +15,19 @@ use std::{
 use proxy_common::{Decision, Direction, LogLevel};
 use tokio::sync::oneshot;
 
-use self::{child::Child, signals::Signals};
 pub(crate) use self::{child::Outcome, signals::die_by};
+use self::{
+    child::{Child, User},
+    signals::Signals,
+};
 use crate::{
     admin::{AdminError, AdminServer, AdminState},
-    agent::{self, Node, NodeOptions, WorkloadSpec, descriptors},
+    agent::{self, EnrolError, Node, NodeOptions, NotRoot, WorkloadSpec, descriptors},
     connection::ReportSink,
     kernel::{Cgroup, ClosedEvents, KernelError, OwnCgroup, SkippedConnection, SkippedEnding},
     metrics::CloseReason,
     policy::{OtlpEndpoint, PortRules, SkMsgMode, compile},
-    report::{ConnectionReport, ReportError, ReportWriter, Requests, Summary},
+    report::{ConnectionReport, ReportError, ReportFile, ReportWriter, Requests, Summary},
     spans::{Spans, SpansError},
 };
 
@@ -51,6 +54,8 @@ pub(crate) enum ExecError {
     #[error("already under `sluice exec`: its connections go through the proxy as they are")]
     Nested,
     #[error(transparent)]
+    NotRoot(#[from] NotRoot),
+    #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -66,8 +71,10 @@ pub(crate) enum ExecError {
     Runtime(#[source] io::Error),
     #[error("cannot run '{}'", command.display())]
     Spawn { command: OsString, source: io::Error },
-    #[error("expected a user id in SUDO_UID and a group id in SUDO_GID, got '{got}'")]
-    SudoIds { got: String },
+    #[error("expected a user id in SUDO_UID and a group id in SUDO_GID, or neither, got {uid} and {gid}")]
+    SudoIds { uid: String, gid: String },
+    #[error("cannot look up the account of the caller of sudo, user {uid}")]
+    SudoAccount { uid: u32, source: io::Error },
     #[error("cannot act as the caller of sudo")]
     ActAsUser(#[source] io::Error),
     #[error("cannot wait for the command")]
@@ -83,21 +90,37 @@ pub(crate) fn exec(options: ExecOptions) -> Result<Outcome, ExecError> {
     if Cgroup::path_of_this_process()?.components().any(|part| is_of_exec(part.as_os_str())) {
         return Err(ExecError::Nested);
     }
+    agent::require_root("sluice exec")?;
+    let user = User::of_sudo()?;
+    // While signals still end this process: a FIFO may have to wait for its reader.
+    let report = open_report(options.report.as_deref(), user.as_ref())?;
     // Before there are other threads, so that every one of them has the mask.
     signals::block().map_err(ExecError::Signals)?;
     let runtime = agent::runtime().map_err(ExecError::Runtime)?;
-    runtime.block_on(run(options))
+    runtime.block_on(run(options, user, report))
+}
+
+/// Opens the report as the caller of sudo, so that it is theirs and they may write it.
+fn open_report(path: Option<&Path>, user: Option<&User>) -> Result<Option<ReportFile>, ExecError> {
+    let open = || path.map(ReportFile::open).transpose();
+    Ok(match user {
+        Some(user) => user.acting(open).map_err(ExecError::ActAsUser)?,
+        None => open(),
+    }?)
 }
 
 fn is_of_exec(cgroup: &OsStr) -> bool {
     cgroup.to_str().is_some_and(|name| name.strip_prefix(CGROUP).is_some_and(|rest| rest.starts_with('-')))
 }
 
-async fn run(options: ExecOptions) -> Result<Outcome, ExecError> {
-    let user = child::User::of_sudo()?;
+async fn run(
+    options: ExecOptions,
+    user: Option<User>,
+    report: Option<ReportFile>,
+) -> Result<Outcome, ExecError> {
     let descriptors = descriptors::raise_limit().map_err(ExecError::Descriptors)?;
     let admin = options.admin.map(AdminServer::bind).transpose()?;
-    let reports = Reports::new(options.report.as_deref(), user.as_ref())?;
+    let reports = Reports::new(report)?;
     let (spans, exporting) = options.otlp_endpoint.as_ref().map(Spans::start).transpose()?.unzip();
     let own_cgroup = OwnCgroup::enter(CGROUP)?;
     let mut node = Node::start(NodeOptions {
@@ -114,10 +137,14 @@ async fn run(options: ExecOptions) -> Result<Outcome, ExecError> {
         report_skipped: true,
         sk_msg: options.sk_msg,
         ..WorkloadSpec::new(WORKLOAD, cgroup.try_clone()?, compile(&options.ports, &PortRules::default()))
-    }])?;
+    }])
+    .map_err(EnrolError::into_cause)?;
     let (stop, stopped) = oneshot::channel();
     let skipped = tokio::spawn(report_skipped(node.dataplane().closed_events()?, reports.clone(), stopped));
     if let Some(admin) = admin {
+        // The kernel may have chosen the port. A closed stderr takes no message.
+        let _nobody_reads =
+            writeln!(io::stderr(), "sluice: the admin address is http://{}", admin.local_addr());
         let state = AdminState { metrics: node.metrics().clone(), ready: Arc::new(AtomicBool::new(true)) };
         tokio::spawn(admin.serve(state, std::future::pending()));
     }
@@ -130,18 +157,28 @@ async fn run(options: ExecOptions) -> Result<Outcome, ExecError> {
     let _reader_gone = stop.send(());
     let _whatever_it_says = skipped.await;
     let direct = drain::went_direct(&mut node);
+    let left = drain::left_running(&own_cgroup, &cgroup).await;
     drop(node);
     if let Some(exporting) = exporting {
         exporting.finish().await;
     }
     reports.finish();
-    if direct > 0 {
-        tracing::warn!(
-            direct,
-            "connections went direct while the proxy was stopped or busy; they are not reported"
-        );
+    for (count, reason) in direct {
+        tracing::warn!(count, "connections went direct, and are not reported: {reason}");
+    }
+    if !left.is_empty() {
+        tracing::warn!("{}", without_sluice(&left));
     }
     Ok(outcome)
+}
+
+/// What is said of processes that the command left running.
+fn without_sluice(left: &[String]) -> String {
+    const NAMED: usize = 3;
+    let (noun, verb) = if left.len() == 1 { ("process", "goes") } else { ("processes", "go") };
+    let (named, rest) = left.split_at(left.len().min(NAMED));
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    format!("{} {noun} of the command {verb} on without sluice: {}{more}", left.len(), named.join(", "))
 }
 
 /// Reports the skipped connections that the kernel saw the end of, until told to stop.
@@ -168,13 +205,8 @@ struct Reports {
 }
 
 impl Reports {
-    fn new(path: Option<&Path>, user: Option<&child::User>) -> Result<Self, ExecError> {
-        // The file is opened as the caller of sudo, so that it is theirs and they may write it.
-        let create = || path.map(ReportWriter::create).transpose();
-        let writer = match user {
-            Some(user) => user.acting(create).map_err(ExecError::ActAsUser)?,
-            None => create(),
-        }?;
+    fn new(file: Option<ReportFile>) -> Result<Self, ExecError> {
+        let writer = file.map(ReportWriter::start).transpose()?;
         Ok(Self { writer: writer.map(Arc::new), summary: Arc::default() })
     }
 
@@ -226,5 +258,23 @@ impl Reports {
         let summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
         // A closed stderr takes no summary.
         let _nobody_reads = summary.print(&mut io::stderr().lock());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_are_left_are_named_up_to_three() {
+        let left = |count: usize| (1..=count).map(|pid| format!("nginx (pid {pid})")).collect::<Vec<_>>();
+        assert_eq!(
+            without_sluice(&left(1)),
+            "1 process of the command goes on without sluice: nginx (pid 1)"
+        );
+        assert_eq!(
+            without_sluice(&left(5)),
+            "5 processes of the command go on without sluice: nginx (pid 1), nginx (pid 2), nginx (pid 3) and 2 more"
+        );
     }
 }

@@ -51,6 +51,12 @@ impl OwnCgroup {
     pub(crate) fn create(&self, name: &str) -> Result<Cgroup, KernelError> {
         Cgroup::create(&self.root.join(name))
     }
+
+    /// The processes in it, at any level, but for this one.
+    pub(crate) fn others(&self) -> Vec<u32> {
+        let all = tree(&self.root).into_iter().flat_map(|cgroup| processes(&cgroup));
+        all.filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != std::process::id()).collect()
+    }
 }
 
 impl Drop for OwnCgroup {

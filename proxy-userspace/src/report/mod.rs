@@ -1,5 +1,6 @@
 //! What is said of every finished connection: a line of JSON, and a row of the summary.
 
+mod file;
 mod requests;
 mod samples;
 mod summary;
@@ -16,6 +17,7 @@ use serde::{Serialize, Serializer};
 
 use crate::metrics::CloseReason;
 
+pub use file::ReportFile;
 pub use requests::{MAX_METHODS, Requests};
 pub use summary::{MAX_ROWS, Summary};
 pub use writer::{Finished, QUEUE_LINES, ReportError, ReportWriter};

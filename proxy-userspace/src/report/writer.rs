@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::ConnectionReport;
+use super::{ConnectionReport, ReportFile};
 
 /// Lines that may wait for the disk; a line that finds no place is lost and counted.
 pub const QUEUE_LINES: usize = 16_384;
@@ -72,21 +72,26 @@ struct Written {
 }
 
 impl ReportWriter {
-    /// Makes the file, or empties the one that is there.
+    /// Begins a report. An old one in the file goes, unless somebody else writes there too.
     ///
     /// # Errors
-    /// When the file cannot be opened for writing, or the thread cannot be started.
-    pub fn create(path: &Path) -> Result<Self, ReportError> {
-        let file =
-            File::create(path).map_err(|source| ReportError::Create { path: path.to_owned(), source })?;
-        Self::start(file)
+    /// When the file cannot be emptied, or the thread cannot be started.
+    pub fn start(file: ReportFile) -> Result<Self, ReportError> {
+        let (file, is_own) = file.begin()?;
+        Self::write_to(file, is_own)
     }
 
-    fn start(file: File) -> Result<Self, ReportError> {
+    fn write_to(file: File, is_own: bool) -> Result<Self, ReportError> {
         let (queue, lines) = sync_channel(QUEUE_LINES);
         let lost = Arc::new(AtomicU64::new(0));
-        let sink =
-            Sink { file, written_bytes: 0, batch: Vec::new(), batch_lines: 0, lost: Arc::clone(&lost) };
+        let sink = Sink {
+            file,
+            is_own,
+            written_bytes: 0,
+            batch: Vec::new(),
+            batch_lines: 0,
+            lost: Arc::clone(&lost),
+        };
         let thread = thread::Builder::new()
             .name("report".into())
             .spawn(move || sink.run(&lines))
@@ -130,6 +135,8 @@ impl ReportWriter {
 #[derive(Debug)]
 struct Sink {
     file: File,
+    /// Whether nobody else writes to it.
+    is_own: bool,
     /// Bytes of whole lines that are in the file.
     written_bytes: u64,
     batch: Vec<u8>,
@@ -178,9 +185,9 @@ impl Sink {
                 self.written_bytes += self.batch.len() as u64;
             }
             Err(error) => {
-                // Half a line would spoil the next one. Where this fails too (a pipe, a device)
-                // there is nothing to take back.
-                if self.file.set_len(self.written_bytes).is_ok() {
+                // Half a line would spoil the next one. In a pipe, a device, or a file that others write
+                // to as well, there is nothing to take back.
+                if self.is_own && self.file.set_len(self.written_bytes).is_ok() {
                     self.file.seek(SeekFrom::Start(self.written_bytes)).ok();
                 }
                 self.lost.fetch_add(self.batch_lines, Ordering::Relaxed);
@@ -195,6 +202,7 @@ impl Sink {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::super::tests::sample;
     use super::*;
@@ -220,10 +228,14 @@ mod tests {
         }
     }
 
+    fn create(path: &Path) -> Result<ReportWriter, ReportError> {
+        ReportFile::open(path).and_then(ReportWriter::start)
+    }
+
     #[test]
     fn reports_of_many_threads_are_whole_lines() {
         let scratch = Scratch::new("threads");
-        let writer = ReportWriter::create(&scratch.file()).unwrap();
+        let writer = create(&scratch.file()).unwrap();
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| (0..500).for_each(|_| writer.write(&sample())));
@@ -241,7 +253,7 @@ mod tests {
     fn an_old_file_is_emptied_and_a_late_report_is_counted_as_lost() {
         let scratch = Scratch::new("old");
         fs::write(scratch.file(), "old\n").unwrap();
-        let writer = ReportWriter::create(&scratch.file()).unwrap();
+        let writer = create(&scratch.file()).unwrap();
         assert_eq!(writer.finish().written, 0);
         assert_eq!(fs::read_to_string(scratch.file()).unwrap(), "");
         writer.write(&sample());
@@ -249,15 +261,24 @@ mod tests {
     }
 
     #[test]
+    fn an_old_file_is_whole_until_the_report_begins() {
+        let scratch = Scratch::new("whole");
+        fs::write(scratch.file(), "old\n").unwrap();
+        let file = ReportFile::open(&scratch.file()).unwrap();
+        assert_eq!(fs::read_to_string(scratch.file()).unwrap(), "old\n");
+        drop(file);
+    }
+
+    #[test]
     fn a_file_that_cannot_be_made_is_named() {
-        let error = ReportWriter::create(Path::new("/nonexistent/report.jsonl")).unwrap_err();
+        let error = create(Path::new("/nonexistent/report.jsonl")).unwrap_err();
         assert_eq!(error.to_string(), "cannot write the report to /nonexistent/report.jsonl");
         assert!(std::error::Error::source(&error).is_some());
     }
 
     #[test]
     fn a_full_disk_loses_reports_and_says_so() {
-        let writer = ReportWriter::create(Path::new("/dev/full")).unwrap();
+        let writer = create(Path::new("/dev/full")).unwrap();
         writer.write(&sample());
         let finished = writer.finish();
         assert_eq!((finished.written, finished.lost), (0, 1));
@@ -267,7 +288,7 @@ mod tests {
     #[test]
     fn a_reader_that_is_stuck_makes_nobody_wait() {
         let (reader, pipe) = io::pipe().unwrap();
-        let writer = ReportWriter::start(File::from(std::os::fd::OwnedFd::from(pipe))).unwrap();
+        let writer = ReportWriter::write_to(File::from(std::os::fd::OwnedFd::from(pipe)), false).unwrap();
         // Nobody reads: the pipe fills, the thread waits, the queue fills, and then reports are lost.
         while writer.lost() == 0 {
             writer.write(&sample());

@@ -36,6 +36,12 @@ pub enum SocketError {
         /// What is there.
         path: PathBuf,
     },
+    /// The directory that it is to be in is not there.
+    #[error("expected the directory of the control socket {} to be there", path.display())]
+    NoDirectory {
+        /// The socket.
+        path: PathBuf,
+    },
     /// It cannot be made.
     #[error("cannot make the control socket {}", path.display())]
     Make {
@@ -56,12 +62,13 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Listens. A socket that nobody answers at any more is replaced; directories are made.
+    /// Listens. A socket that nobody answers at any more is replaced. Of directories, the default one
+    /// alone is made.
     pub(super) fn bind(path: &Path) -> Result<Self, SocketError> {
         remove_dead(path)?;
         let make = || {
-            if let Some(directory) = path.parent() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            if path.parent() == Some(Path::new(DEFAULT_DIRECTORY)) {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(DEFAULT_DIRECTORY)?;
             }
             let listener = UnixListener::bind(path)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
@@ -69,7 +76,14 @@ impl Socket {
             let file = identity(path)?;
             Ok(Self { listener, path: path.to_owned(), file })
         };
-        make().map_err(|source| SocketError::Make { path: path.to_owned(), source })
+        make().map_err(|source: io::Error| {
+            let path = path.to_owned();
+            if source.kind() == io::ErrorKind::NotFound {
+                SocketError::NoDirectory { path }
+            } else {
+                SocketError::Make { path, source }
+            }
+        })
     }
 
     /// The listener, for the runtime.
@@ -146,12 +160,23 @@ pub(super) mod tests {
     #[test]
     fn a_socket_is_for_its_owner_alone_and_goes_with_its_process() {
         let scratch = Scratch::new("owner");
-        let path = scratch.path("new/control.sock");
+        let path = scratch.path("control.sock");
         let socket = Socket::bind(&path).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_not_made() {
+        let scratch = Scratch::new("missing");
+        let path = scratch.path("new/control.sock");
+        let error = Socket::bind(&path).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("expected the directory of the control socket {} to be there", path.display())
+        );
+        assert!(!scratch.path("new").exists());
     }
 
     #[test]
