@@ -208,7 +208,8 @@ fn names(error: &str, entry: &str) -> bool {
 }
 
 fn an_unknown_workload_is_refused_and_named(_: &Env) {
-    let agent = Agent::started(&Workload::new("shop").config(""));
+    let workload = Workload::new("shop");
+    let agent = Agent::started(&workload.config(""));
     let refused = agent.ask(&["ports", "skip", "80", "--workload", "shoe"]);
     assert!(!refused.status.success());
     assert!(refused.stderr.contains("shoe"), "{}", refused.stderr);
@@ -225,7 +226,8 @@ fn without_an_agent_the_answer_is_an_error(_: &Env) {
 }
 
 fn a_dead_agent_takes_no_changes_and_views_warn(_: &Env) {
-    let mut agent = Agent::started(&Workload::new("shop").config(""));
+    let workload = Workload::new("shop");
+    let mut agent = Agent::started(&workload.config(""));
     for view in [&["status"][..], &["ports", "list"], &["explain", "10.0.0.1:80"]] {
         let answer = agent.ask(view);
         assert!(answer.status.success() && answer.stderr.is_empty(), "{view:?}: {answer:?}");
@@ -252,7 +254,8 @@ fn a_dead_agent_takes_no_changes_and_views_warn(_: &Env) {
 }
 
 fn a_list_without_a_port_is_refused(_: &Env) {
-    let agent = Agent::started(&Workload::new("shop").config(""));
+    let workload = Workload::new("shop");
+    let agent = Agent::started(&workload.config(""));
     let before = agent.answer(&["ports", "list"]);
     for empty in ["", "  "] {
         let refused = agent.ask(&["ports", "skip", empty]);
@@ -263,7 +266,8 @@ fn a_list_without_a_port_is_refused(_: &Env) {
 }
 
 fn port_zero_is_no_destination(_: &Env) {
-    let agent = Agent::started(&Workload::new("shop").config(""));
+    let workload = Workload::new("shop");
+    let agent = Agent::started(&workload.config(""));
     let refused = agent.ask(&["explain", "127.0.0.1:0"]);
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(refused.stderr.contains("expected a port (1-65535), got '127.0.0.1:0'"), "{}", refused.stderr);

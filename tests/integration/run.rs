@@ -206,7 +206,8 @@ fn status_names_every_workload(_: &Env) {
 }
 
 fn ready_and_live_answer(_: &Env) {
-    let agent = Agent::started(&Workload::new("idle").config(""));
+    let workload = Workload::new("idle");
+    let agent = Agent::started(&workload.config(""));
     for path in ["/ready", "/live"] {
         let (status, body) = http::get(agent.admin(), path).expect("an answer");
         assert_eq!(status, 200, "{path}: {body}");
