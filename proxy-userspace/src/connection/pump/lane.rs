@@ -108,11 +108,12 @@ impl Lane {
             if !self.readiness_unknown {
                 ready!(source.poll_read_ready(context))?;
             }
-            let is_bulk = self.size == Size::Large;
-            if is_bulk && self.may_splice && !watch.looks() && self.splice(source)? > 0 {
-                let len = self.cargo.as_ref().map_or(0, Cargo::len);
-                watch.sent_unseen(self.from, len);
-                return Poll::Ready(Ok(len));
+            if self.may_splice && self.size == Size::Large && !watch.looks() {
+                let len = self.splice(source)?;
+                if len > 0 {
+                    watch.sent_unseen(self.from, len);
+                    return Poll::Ready(Ok(len));
+                }
             }
             match self.read(source) {
                 Ok(len) => {
