@@ -6,9 +6,10 @@ pub const V4_MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff
 pub const LOOPBACK_V4_MAPPED: [u8; 16] = map_v4([127, 0, 0, 1]);
 /// `::1`.
 pub const LOOPBACK_V6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-
-const UNSPECIFIED_V4_MAPPED: [u8; 16] = map_v4([0, 0, 0, 0]);
-const UNSPECIFIED_V6: [u8; 16] = [0; 16];
+/// `::ffff:0.0.0.0`.
+pub const UNSPECIFIED_V4_MAPPED: [u8; 16] = map_v4([0, 0, 0, 0]);
+/// `::`.
+pub const UNSPECIFIED_V6: [u8; 16] = [0; 16];
 
 /// Maps an IPv4 address (network byte order) into IPv6.
 #[must_use]

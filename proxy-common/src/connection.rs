@@ -35,9 +35,10 @@ pub struct OriginalDst {
     pub decision: u8,
     /// A [`crate::RuleSource`].
     pub source: u8,
-    /// [`crate::flags::SK_MSG`] if this connection may use `sk_msg`; no other bit.
+    /// [`crate::flags::SK_MSG`] if this connection may use `sk_msg`, [`crate::flags::INBOUND`] if the
+    /// workload accepts it, [`crate::flags::CLIENT`] if this is the address of its client; no other bit.
     pub flags: u32,
-    /// Cookie of the client's socket.
+    /// Cookie of the client's socket; 0 for an inbound connection, whose client may be anywhere.
     pub cookie: u64,
     /// Id of the workload's cgroup.
     pub workload: u64,
@@ -66,7 +67,8 @@ pub struct Tracked {
     /// [`crate::flags`] of the workload at connect time.
     pub flags: u32,
     /// Port of the listener that the client was sent to, network byte order; 0 for a skipped
-    /// connection, which was sent nowhere.
+    /// connection, which was sent nowhere. Of the proxy's own socket to an application that is to know
+    /// the address of its client: the application's.
     pub listener_port_be: u16,
     /// A [`LaneState`].
     pub lane: u8,

@@ -55,6 +55,25 @@ counters! {
     ConnectRefused = ("connect", "refused_strict"),
     /// The socket's storage could not be had: went direct (or was refused, where strict).
     ConnectStorageFailed = ("connect", "storage_failed"),
+    /// The destination is in a subnet that the workload skips.
+    ConnectSkippedSubnet = ("connect", "skipped_subnet"),
+    /// An inbound connection was brought to the proxy. Per packet that looks for a listener, as all
+    /// outcomes of `sk_lookup` are.
+    SkLookupRedirected = ("sk_lookup", "redirected"),
+    /// Left alone by the port config.
+    SkLookupSkipped = ("sk_lookup", "skipped"),
+    /// The client is in a subnet that the workload skips.
+    SkLookupSkippedSubnet = ("sk_lookup", "skipped_subnet"),
+    /// Nobody in the workload listens there.
+    SkLookupNotListening = ("sk_lookup", "not_listening"),
+    /// The kubelet's own connection.
+    SkLookupProbe = ("sk_lookup", "probe"),
+    /// The proxy has no listener of this family in the namespace: went to the application.
+    SkLookupListenerGone = ("sk_lookup", "listener_gone"),
+    /// The proxy's heartbeat is stale: went to the application.
+    SkLookupHeartbeatStale = ("sk_lookup", "heartbeat_stale"),
+    /// The proxy is not there and the workload is strict: refused.
+    SkLookupRefused = ("sk_lookup", "refused_strict"),
     /// An original address was told.
     GetpeernameRestored = ("getpeername", "restored"),
     /// An original destination was told.
@@ -71,6 +90,12 @@ counters! {
     SockOpsAccepted = ("sock_ops", "accepted"),
     /// The accepted end has no room for the original destination: the proxy will reset the connection.
     SockOpsAcceptFailed = ("sock_ops", "accept_failed"),
+    /// An inbound connection's destination and rule were noted.
+    SockOpsInbound = ("sock_ops", "inbound"),
+    /// A place where an application listens could not be noted: connections to it go direct.
+    SockOpsListenFailed = ("sock_ops", "listen_failed"),
+    /// One of the kubelet's connections could not be noted: it goes through the proxy.
+    SockOpsProbeFailed = ("sock_ops", "probe_failed"),
     /// The record of a connect that failed was collected.
     SockOpsCollected = ("sock_ops", "collected"),
     /// Callbacks could not be asked for.

@@ -10,16 +10,20 @@
 mod address;
 mod connection;
 mod counter;
+mod inbound;
 mod ports;
 mod settings;
 mod workload;
 
 pub use address::{
-    LOOPBACK_V4_MAPPED, LOOPBACK_V6, V4_MAPPED_PREFIX, is_link_local_v6, is_loopback, is_v4_mapped, map_v4,
-    normalise_unspecified,
+    LOOPBACK_V4_MAPPED, LOOPBACK_V6, UNSPECIFIED_V4_MAPPED, UNSPECIFIED_V6, V4_MAPPED_PREFIX,
+    is_link_local_v6, is_loopback, is_v4_mapped, map_v4, normalise_unspecified,
 };
 pub use connection::{Closed, ClosingCounters, HandoffKey, Lane, LaneState, OriginalDst, Tracked, tcp_state};
 pub use counter::Counter;
+pub use inbound::{
+    Destination, InboundListenerKey, IpVersion, ListenKey, ProbeKey, SUBNET_KEY_BITS, SubnetKey,
+};
 pub use ports::{Decision, Direction, PORT_MAP_CAPACITY, PortKey, PortRule, PrefixLens, RuleSource, decide};
 pub use settings::{AGENT_BLOB_LEN, AgentBlob, LISTENER_PRIORITY, LogLevel, Settings};
 pub use workload::{Workload, WorkloadName, flags};
@@ -43,13 +47,18 @@ macro_rules! impl_pod {
 #[cfg(feature = "user")]
 impl_pod!(
     Closed,
+    Destination,
     HandoffKey,
+    InboundListenerKey,
     Lane,
+    ListenKey,
     OriginalDst,
     PortKey,
     PortRule,
+    ProbeKey,
     AgentBlob,
     Settings,
+    SubnetKey,
     Tracked,
     Workload,
     WorkloadName,

@@ -14,6 +14,12 @@ pub mod flags {
     pub const SK_MSG: u32 = 1 << 3;
     /// The proxy is a foreign one: it has no heartbeat, and reads SO_ORIGINAL_DST.
     pub const FOREIGN_PROXY: u32 = 1 << 4;
+    /// Of a connection: the workload accepts it, and its destination is the workload's own address.
+    pub const INBOUND: u32 = 1 << 5;
+    /// Of a record that is handed over: it says who the client is, for an application to see.
+    pub const CLIENT: u32 = 1 << 7;
+    /// Peers in the workload's entries of `SKIP_SUBNETS` are left alone.
+    pub const SKIP_SUBNETS: u32 = 1 << 6;
 }
 
 /// Value of the `WORKLOADS` map; the key is the id of the workload's cgroup.

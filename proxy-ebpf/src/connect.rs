@@ -15,13 +15,14 @@ use aya_ebpf::{
 };
 use proxy_common::{
     Counter, Decision, Direction, LISTENER_PRIORITY, LOOPBACK_V4_MAPPED, LOOPBACK_V6, LaneState, OriginalDst,
-    PortRule, Tracked, Workload, decide, flags, is_link_local_v6, is_loopback, is_v4_mapped, map_v4,
+    PortRule, Tracked, Workload, flags, is_link_local_v6, is_loopback, is_v4_mapped, map_v4,
     normalise_unspecified, tcp_state,
 };
 
 use crate::{
     log::{log_debug, log_warn},
-    maps::{HEARTBEAT, PORTS, WORKLOADS, count, settings},
+    maps::{WORKLOADS, count, settings},
+    rules::{destination_rule, heartbeat_is_fresh, rule, skips_peer},
     sock::{context_words, forget, set_context_words, track, tracked},
 };
 
@@ -85,13 +86,13 @@ fn connect(
         count(Counter::ConnectOwnListener);
         return ALLOW;
     }
-    if let Some(reason) = out_of_scope(ctx, &workload, addr_be, port_be, sk) {
+    if let Some(reason) = out_of_scope(ctx, workload_id, &workload, addr_be, port_be, sk) {
         forget(sk);
         count(reason);
         return ALLOW;
     }
 
-    let rule = outbound_rule(workload_id, &workload, u16::from_be(port_be));
+    let rule = outbound_rule(workload_id, &workload, addr_be, u16::from_be(port_be));
     let mut record = Tracked {
         original: OriginalDst {
             addr_be,
@@ -169,35 +170,22 @@ fn workload_of_current_task() -> Option<(u64, Workload)> {
     None
 }
 
-/// The port config's word on an outbound connection.
+/// What is to be done with a connection to a destination in scope. The workload's word on a port to
+/// skip comes first; whether the rest is opaque is for the destination to say, where it says anything.
 #[inline(always)]
-fn outbound_rule(workload_id: u64, workload: &Workload, port: u16) -> PortRule {
-    let rule = rule_in_profile(workload, port);
-    if rule != PortRule::DETECT {
-        return rule;
+fn outbound_rule(workload_id: u64, workload: &Workload, addr_be: [u8; 16], port: u16) -> PortRule {
+    let own = rule(workload_id, workload, Direction::Outbound, port);
+    if own.decision() == Decision::Skip {
+        return own;
     }
-    // No rule, or the profile was replaced and its entries removed while we looked: look again if
-    // the workload points elsewhere by now.
-    // SAFETY: the value is copied at once.
-    match unsafe { WORKLOADS.get(workload_id) } {
-        Some(now) if now.profile != workload.profile => rule_in_profile(now, port),
-        _ => rule,
-    }
-}
-
-#[inline(always)]
-fn rule_in_profile(workload: &Workload, port: u16) -> PortRule {
-    let [outbound_lens, _] = workload.prefix_lens;
-    decide(workload.profile, Direction::Outbound, port, outbound_lens, |key| {
-        // SAFETY: the value is copied at once.
-        unsafe { PORTS.get(key) }.copied()
-    })
+    destination_rule(addr_be, port).unwrap_or(own)
 }
 
 /// Why this destination or socket is none of ours.
 #[inline(always)]
 fn out_of_scope(
     ctx: &SockAddrContext,
+    workload_id: u64,
     workload: &Workload,
     addr_be: [u8; 16],
     port_be: u16,
@@ -217,6 +205,9 @@ fn out_of_scope(
     // SAFETY: the verifier knows `sk` as a socket; the caller has checked that it is not null.
     if unsafe { (*sk).bound_dev_if } != 0 {
         return Some(Counter::ConnectBoundDevice);
+    }
+    if skips_peer(workload_id, workload, addr_be) {
+        return Some(Counter::ConnectSkippedSubnet);
     }
     None
 }
@@ -304,16 +295,6 @@ impl Listener {
         unsafe { bpf_sk_release(sk.cast()) };
         (state == tcp_state::LISTEN).then_some(priority)
     }
-}
-
-#[inline(always)]
-fn heartbeat_is_fresh() -> bool {
-    let (Some(beat_ns), Some(settings)) = (HEARTBEAT.get(0), settings()) else {
-        return false;
-    };
-    // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    now_ns.saturating_sub(*beat_ns) < settings.heartbeat_max_age_ns
 }
 
 /// The IPv4 half of `bpf_sock_tuple`; addresses in network byte order.

@@ -1,4 +1,5 @@
-//! `getpeername4` and `getpeername6`: the application sees the address it asked for.
+//! `getpeername4` and `getpeername6`: the application sees the address it asked for, and of a
+//! connection that it accepts, its client's. accept(2) tells the same (`inet_getname`, Linux 6.18).
 //!
 //! Fail open: without a record the kernel's own answer stands.
 
@@ -7,7 +8,7 @@ use proxy_common::Counter;
 
 use crate::{
     maps::count,
-    sock::{set_context_words, tracked},
+    sock::{accepted, set_context_words, tracked},
 };
 
 /// Returned to the kernel; these hooks may return nothing else.
@@ -37,13 +38,17 @@ fn restore(ctx: &SockAddrContext, rewrite: impl FnOnce([u8; 16], *mut bpf_sock_a
     if sk.is_null() {
         return ALLOW;
     }
-    if let Some(record) = tracked(sk)
-        && record.listener_port_be != 0
-    {
-        rewrite(record.original.addr_be, context);
-        // SAFETY: a writable context field, written at a constant offset.
-        unsafe { (*context).user_port = u32::from(record.original.port_be) };
-        count(Counter::GetpeernameRestored);
-    }
+    let (addr_be, port_be) = match tracked(sk) {
+        Some(record) if record.listener_port_be == 0 => return ALLOW,
+        Some(record) => (record.original.addr_be, record.original.port_be),
+        None => match accepted(sk) {
+            Some(client) => (client.addr_be, client.port_be),
+            None => return ALLOW,
+        },
+    };
+    rewrite(addr_be, context);
+    // SAFETY: a writable context field, written at a constant offset.
+    unsafe { (*context).user_port = u32::from(port_be) };
+    count(Counter::GetpeernameRestored);
     ALLOW
 }

@@ -3,7 +3,10 @@
 //! | hook | says |
 //! |---|---|
 //! | [`connect`] | whether a connection is left alone or brought to the proxy |
+//! | [`sk_lookup`] | brings connections that a workload accepts to the proxy |
 //! | [`sock_ops`] | hands the original destination over; watches for the end of a connection |
+//! | [`listening`] | its part that knows where applications listen |
+//! | [`probes`] | notes the kubelet's own connections |
 //! | [`getpeername`] | tells the application the address it asked for |
 //! | [`getsockopt`] | answers SO_ORIGINAL_DST to a foreign proxy |
 //! | [`sk_msg`] | carries application sends to the proxy without the loopback TCP stack |
@@ -17,8 +20,12 @@
 mod connect;
 mod getpeername;
 mod getsockopt;
+mod listening;
 mod log;
 mod maps;
+mod probes;
+mod rules;
+mod sk_lookup;
 mod sk_msg;
 mod sock;
 mod sock_ops;

@@ -4,11 +4,11 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::SkStorage,
     macros::{btf_map, map},
-    maps::{Array, HashMap, PerCpuArray, RingBuf, SockHash},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SockHash},
 };
 use proxy_common::{
-    AgentBlob, Closed, Counter, HandoffKey, Lane, OriginalDst, PORT_MAP_CAPACITY, PortKey, PortRule,
-    Settings, Tracked, Workload, WorkloadName,
+    AgentBlob, Closed, Counter, Destination, HandoffKey, InboundListenerKey, Lane, ListenKey, OriginalDst,
+    PORT_MAP_CAPACITY, PortKey, PortRule, ProbeKey, Settings, SubnetKey, Tracked, Workload, WorkloadName,
 };
 
 /// Connections that may be between connect(2) and the proxy's accept at one time, and proxied
@@ -16,6 +16,14 @@ use proxy_common::{
 const MAX_CONNECTIONS: u32 = 65_536;
 /// Workloads of a node.
 const MAX_WORKLOADS: u32 = 4_096;
+/// Places where workloads listen.
+const MAX_LISTENING: u32 = 65_536;
+/// Connections of the kubelet at one time.
+const MAX_PROBES: u32 = 16_384;
+/// Addresses of Services and pods.
+const MAX_DESTINATIONS: u32 = 65_536;
+/// Subnets of all workloads together.
+const MAX_SUBNETS: u32 = 65_536;
 /// Bytes of closed skipped connections that userspace has not read yet.
 pub(crate) const EVENTS_BYTES: u32 = 1 << 18;
 
@@ -61,6 +69,39 @@ pub(crate) static ACCEPTED: SkStorage<OriginalDst> = SkStorage::new();
 #[map]
 pub(crate) static HANDOFF: HashMap<HandoffKey, OriginalDst> =
     HashMap::with_max_entries(MAX_CONNECTIONS, BPF_F_NO_PREALLOC);
+
+/// By cookie of a network namespace: the id of the workload whose inbound connections are brought to
+/// the proxy. Written by userspace.
+#[map]
+pub(crate) static INBOUND: HashMap<u64, u64> = HashMap::with_max_entries(MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// One entry, in a map of its own for each namespace that `sk_lookup` is attached to: its cookie, which
+/// that hook cannot ask for. Written by userspace.
+#[map]
+pub(crate) static NETNS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Where applications listen in those namespaces.
+#[map]
+pub(crate) static LISTENING: HashMap<ListenKey, u64> =
+    HashMap::with_max_entries(MAX_LISTENING, BPF_F_NO_PREALLOC);
+
+/// The proxy's listeners in those namespaces. A listener that is closed is gone from here.
+#[map]
+pub(crate) static INBOUND_LISTENERS: SockHash<InboundListenerKey> =
+    SockHash::with_max_entries(2 * MAX_WORKLOADS, 0);
+
+/// The kubelet's open connections.
+#[map]
+pub(crate) static PROBES: HashMap<ProbeKey, u8> = HashMap::with_max_entries(MAX_PROBES, BPF_F_NO_PREALLOC);
+
+/// By address: the port configs of Services and pods that workloads connect to. Written by userspace.
+#[map]
+pub(crate) static DESTINATIONS: HashMap<[u8; 16], Destination> =
+    HashMap::with_max_entries(MAX_DESTINATIONS, BPF_F_NO_PREALLOC);
+
+/// Peers that workloads leave alone. Written by userspace.
+#[map]
+pub(crate) static SKIP_SUBNETS: LpmTrie<SubnetKey, u8> = LpmTrie::with_max_entries(MAX_SUBNETS, 0);
 
 /// Clients' sockets, by their own cookie: `sk_msg` is attached here.
 #[map]

@@ -8,43 +8,73 @@ use aya_ebpf::{
     bindings::{
         BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP,
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
-        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock,
+        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
     },
     helpers::{bpf_ktime_get_ns, generated::bpf_get_netns_cookie, generated::bpf_sock_hash_update},
     macros::sock_ops,
     programs::SockOpsContext,
 };
 use proxy_common::{
-    Closed, ClosingCounters, Counter, HandoffKey, Lane, LaneState, OriginalDst, Tracked, flags, is_v4_mapped,
-    map_v4, tcp_state,
+    Closed, ClosingCounters, Counter, Direction, HandoffKey, Lane, LaneState, OriginalDst, Tracked, flags,
+    is_loopback, is_v4_mapped, map_v4, tcp_state,
 };
 
 use crate::{
+    listening,
     log::log_warn,
-    maps::{CLIENT_SOCKETS, EVENTS, EVENTS_BYTES, HANDOFF, LANES, PROXY_SOCKETS, count, reserve_closed},
+    maps::{
+        CLIENT_SOCKETS, EVENTS, EVENTS_BYTES, HANDOFF, INBOUND, LANES, PROXY_SOCKETS, WORKLOADS, count,
+        reserve_closed,
+    },
+    rules::rule,
     sock::{self, context_words, tracked},
 };
 
 /// Returned to the kernel; leaves the kernel's own choices (timeouts, windows) as they are.
-const OK: u32 = 1;
+pub(crate) const OK: u32 = 1;
 const AF_INET: u32 = 2;
 
-/// Every event of the TCP sockets in an enrolled cgroup, and of the proxy's own listeners' children.
+/// Every event of the TCP sockets in an enrolled cgroup.
 #[sock_ops]
 pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
-    // SAFETY: a context field, read at a constant offset.
-    let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
-    if sk.is_null() {
-        return OK;
-    }
+    let Some(sk) = socket(&ctx) else { return OK };
     match ctx.op() {
         BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&ctx, sk),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(&ctx, sk),
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(&ctx, sk),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
+            let _direct = accepted(&ctx, sk, flags::CLIENT);
+        }
+        BPF_SOCK_OPS_TCP_LISTEN_CB => listening::began(&ctx, sk),
+        BPF_SOCK_OPS_STATE_CB if ctx.arg(0) == tcp_state::LISTEN => listening::ended(&ctx, sk),
         BPF_SOCK_OPS_STATE_CB => state_changed(&ctx, sk),
         _ => {}
     }
     OK
+}
+
+/// Every event of a proxy's own TCP sockets: its listeners' children, and those to applications.
+#[sock_ops]
+pub(crate) fn sock_ops_proxy(ctx: SockOpsContext) -> u32 {
+    let Some(sk) = socket(&ctx) else { return OK };
+    match ctx.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&ctx, sk),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(&ctx, sk),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
+            if !accepted(&ctx, sk, 0) {
+                accepted_inbound(&ctx, sk);
+            }
+        }
+        BPF_SOCK_OPS_STATE_CB => state_changed(&ctx, sk),
+        _ => {}
+    }
+    OK
+}
+
+#[inline(always)]
+fn socket(ctx: &SockOpsContext) -> Option<*mut bpf_sock> {
+    // SAFETY: a context field, read at a constant offset.
+    let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
+    if sk.is_null() { None } else { Some(sk) }
 }
 
 /// The SYN is about to leave.
@@ -97,15 +127,21 @@ fn established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     }
 }
 
-/// A child of one of the proxy's listeners is established: takes its client's record over, before the
-/// client can have sent anything, and before another client can have the same address and port.
+/// An accepted socket is established: takes its client's record over, before the client can have sent
+/// anything, and before another client can have the same address and port. `false` where there is none.
 ///
+/// An outbound connection's record says where the client meant to connect, and the accepted socket is
+/// the proxy's; an inbound one's says who the client is (`CLIENT`), and the socket is the application's.
 /// Runs where the listener was opened in a cgroup that this program is attached to.
 #[inline(always)]
-fn accepted(ctx: &SockOpsContext, sk: *mut bpf_sock) {
+fn accepted(ctx: &SockOpsContext, sk: *mut bpf_sock, may_be: u32) -> bool {
     let key = remote_key(ctx);
     // SAFETY: the value is copied at once.
-    let Some(mut original) = (unsafe { HANDOFF.get(key) }).copied() else { return };
+    let Some(mut original) = (unsafe { HANDOFF.get(key) }).copied() else { return false };
+    if original.flags & flags::CLIENT & !may_be != 0 {
+        // The proxy has reached itself; without a record it turns that away.
+        return true;
+    }
     if sock::accept(sk, &mut original) && HANDOFF.remove(key).is_ok() {
         count(Counter::SockOpsAccepted);
     } else {
@@ -113,6 +149,39 @@ fn accepted(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     }
     if original.flags & flags::SK_MSG != 0 {
         open_lane(ctx, &original);
+    }
+    true
+}
+
+/// The proxy has accepted a connection that `sk_lookup` brought: notes where it was to go, which is the
+/// socket's own address, and what the port config says.
+#[inline(always)]
+fn accepted_inbound(ctx: &SockOpsContext, sk: *mut bpf_sock) {
+    let (addr_be, port_be) = local_end(ctx);
+    if is_loopback(&addr_be) {
+        // A client that came to the listener itself.
+        return;
+    }
+    // SAFETY: the value is copied at once.
+    let Some(workload_id) = (unsafe { INBOUND.get(netns_cookie(ctx)) }).copied() else { return };
+    // SAFETY: the value is copied at once.
+    let Some(workload) = (unsafe { WORKLOADS.get(workload_id) }).copied() else { return };
+    let rule = rule(workload_id, &workload, Direction::Inbound, u16::from_be(port_be));
+    let mut original = OriginalDst {
+        addr_be,
+        port_be,
+        decision: rule.decision,
+        source: rule.source,
+        flags: flags::INBOUND,
+        cookie: 0,
+        workload: workload_id,
+        // SAFETY: the helper has no preconditions.
+        created_ns: unsafe { bpf_ktime_get_ns() },
+    };
+    if sock::accept(sk, &mut original) {
+        count(Counter::SockOpsInbound);
+    } else {
+        count(Counter::SockOpsAcceptFailed);
     }
 }
 
@@ -217,23 +286,35 @@ fn wakeup() -> u64 {
 /// The hand-over key of the client's own end.
 #[inline(always)]
 fn local_key(ctx: &SockOpsContext, first_seq: u32) -> HandoffKey {
-    let addr_be =
-        if is_v4(ctx) { map_v4(ctx.local_ip4().to_ne_bytes()) } else { context_words!(ctx.ops, local_ip6) };
-    // The kernel shows the local port in host byte order.
-    let port_be = (ctx.local_port() as u16).to_be();
+    let (addr_be, port_be) = local_end(ctx);
     HandoffKey { netns_cookie: netns_cookie(ctx), addr_be, port_be, pad: 0, first_seq }
 }
 
 /// The hand-over key of the client, seen from the accepted end.
 #[inline(always)]
 fn remote_key(ctx: &SockOpsContext) -> HandoffKey {
-    let addr_be =
-        if is_v4(ctx) { map_v4(ctx.remote_ip4().to_ne_bytes()) } else { context_words!(ctx.ops, remote_ip6) };
-    // The kernel shows the remote port in network byte order, as a word.
-    let port_be = (u32::from_be(ctx.remote_port()) as u16).to_be();
+    let (addr_be, port_be) = remote_end(ctx);
     // SAFETY: a context field, read at a constant offset. The SYN has been received, and nothing else.
     let first_seq = unsafe { (*ctx.ops).rcv_nxt };
     HandoffKey { netns_cookie: netns_cookie(ctx), addr_be, port_be, pad: 0, first_seq }
+}
+
+/// The socket's own address and port, in network byte order.
+#[inline(always)]
+pub(crate) fn local_end(ctx: &SockOpsContext) -> ([u8; 16], u16) {
+    let addr_be =
+        if is_v4(ctx) { map_v4(ctx.local_ip4().to_ne_bytes()) } else { context_words!(ctx.ops, local_ip6) };
+    // The kernel shows the local port in host byte order.
+    (addr_be, (ctx.local_port() as u16).to_be())
+}
+
+/// The peer's address and port, in network byte order.
+#[inline(always)]
+pub(crate) fn remote_end(ctx: &SockOpsContext) -> ([u8; 16], u16) {
+    let addr_be =
+        if is_v4(ctx) { map_v4(ctx.remote_ip4().to_ne_bytes()) } else { context_words!(ctx.ops, remote_ip6) };
+    // The kernel shows the remote port in network byte order, as a word.
+    (addr_be, (u32::from_be(ctx.remote_port()) as u16).to_be())
 }
 
 /// Whether the connection itself is IPv4: an AF_INET6 socket's can be.
@@ -245,7 +326,7 @@ fn is_v4(ctx: &SockOpsContext) -> bool {
 }
 
 #[inline(always)]
-fn netns_cookie(ctx: &SockOpsContext) -> u64 {
+pub(crate) fn netns_cookie(ctx: &SockOpsContext) -> u64 {
     // SAFETY: the helper takes this hook's context.
     unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
 }

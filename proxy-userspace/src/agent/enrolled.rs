@@ -4,18 +4,19 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsRawFd as _, RawFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use proxy_common::{WorkloadName, flags};
-use tokio::{net::TcpListener, task::JoinHandle};
+use proxy_common::{IpVersion, WorkloadName, flags};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
 use super::{KernelSide, SkMsg};
 use crate::{
     connection::{self, Downstream, Surroundings},
-    kernel::{Attached, Cgroup, Dataplane, Enrolment, KernelError, Netns, NetnsId, Records},
-    policy::{PortTable, SkMsgMode, WhenProxyDown},
+    kernel::{Attached, Cgroup, Dataplane, Enrolment, InboundHook, KernelError, Netns, NetnsId, Records},
+    policy::{ClientAddress, PortTable, SkMsgMode, WhenProxyDown},
 };
 
 /// What is to be enrolled, and how.
@@ -29,6 +30,9 @@ pub(crate) struct WorkloadSpec {
     pub(crate) include_loopback: bool,
     pub(crate) report_skipped: bool,
     pub(crate) sk_msg: SkMsgMode,
+    /// Whose address it sees as that of its clients, where its inbound connections are proxied at all.
+    /// Only those of a network namespace of its own are.
+    pub(crate) inbound: Option<ClientAddress>,
     /// The cgroup and port of another proxy that takes this one's place.
     pub(crate) foreign_proxy: Option<(Cgroup, u16)>,
 }
@@ -45,6 +49,7 @@ impl WorkloadSpec {
             include_loopback: false,
             report_skipped: false,
             sk_msg: SkMsgMode::default(),
+            inbound: None,
             foreign_proxy: None,
         }
     }
@@ -77,6 +82,8 @@ pub(crate) struct Enrolled {
     place: Arc<Place>,
     /// `None` until they are attached.
     hooks: Option<Arc<Hooks>>,
+    /// `None` until it is attached, and where inbound connections are left alone.
+    inbound: Option<Arc<InboundHook>>,
 }
 
 /// Where a workload is: what stays when only its policy changes.
@@ -86,8 +93,20 @@ struct Place {
     netns: Option<PathBuf>,
     netns_id: Option<NetnsId>,
     foreign_proxy: Option<(Cgroup, u16)>,
+    /// As the spec has it.
+    inbound_wanted: Option<ClientAddress>,
+    inbound: Option<InboundPlace>,
     /// Dropping them closes the listeners; open connections go on.
     accepting: Vec<JoinHandle<()>>,
+}
+
+/// A network namespace whose inbound connections are brought to the listeners.
+#[derive(Debug)]
+struct InboundPlace {
+    netns: Netns,
+    netns_cookie: u64,
+    /// They live in the tasks that accept.
+    listeners: Vec<(IpVersion, RawFd)>,
 }
 
 /// The hooks of a cgroup. One that gets another listener keeps them: attached a second time, they
@@ -114,6 +133,7 @@ impl Enrolled {
         spec: WorkloadSpec,
         records: &Arc<Records>,
         sk_msg: &SkMsg,
+        look: &Arc<Notify>,
         downstream: impl Fn(Arc<str>, Arc<dyn Surroundings>) -> Downstream,
     ) -> Result<Self, KernelError> {
         let mut enrolment = Enrolment {
@@ -127,6 +147,7 @@ impl Enrolled {
             table: spec.table.clone(),
         };
         let mut accepting = Vec::new();
+        let mut inbound = None;
         // Before it is opened: one that takes its place in between is seen as another.
         let netns_id = spec.netns.as_deref().and_then(Netns::id_at);
         if let Some((_, port)) = &spec.foreign_proxy {
@@ -135,7 +156,15 @@ impl Enrolled {
         } else {
             let netns = spec.netns.as_deref().map_or_else(|| Ok(Netns::own()), Netns::open)?;
             let listeners = Listeners::open(&netns, spec.netns.as_deref())?;
-            let side = KernelSide { records: Arc::clone(records), netns, sk_msg: sk_msg.allows(spec.sk_msg) };
+            if spec.inbound.is_some() && !netns.is_own() {
+                inbound = InboundPlace::of(&netns, &listeners);
+            }
+            let side = KernelSide {
+                records: Arc::clone(records),
+                netns,
+                client_address: spec.inbound.unwrap_or_default(),
+                look: Arc::clone(look),
+            };
             let downstream = downstream(Arc::from(spec.name()), Arc::new(side));
             enrolment.listener_v4_port = port(listeners.v4.as_ref());
             enrolment.listener_v6_port = port(listeners.v6.as_ref());
@@ -147,9 +176,11 @@ impl Enrolled {
             netns: spec.netns,
             netns_id,
             foreign_proxy: spec.foreign_proxy,
+            inbound_wanted: spec.inbound,
+            inbound,
             accepting,
         };
-        Ok(Self { enrolment, configured: spec.table, place: Arc::new(place), hooks: None })
+        Ok(Self { enrolment, configured: spec.table, place: Arc::new(place), hooks: None, inbound: None })
     }
 
     /// The same workload with the policy of `spec`.
@@ -176,6 +207,7 @@ impl Enrolled {
         self.place.cgroup.id() == spec.cgroup.id()
             && self.place.netns == spec.netns
             && spec.netns.as_deref().and_then(Netns::id_at).is_none_or(|id| self.place.netns_id == Some(id))
+            && self.place.inbound_wanted == spec.inbound
             && self.place.foreign_proxy.as_ref().map(key) == spec.foreign_proxy.as_ref().map(key)
             && (self.enrolment.flags & flags::SK_MSG == spec.flags(sk_msg) & flags::SK_MSG)
     }
@@ -204,6 +236,43 @@ impl Enrolled {
         Ok(())
     }
 
+    /// Attaches what brings its inbound connections, unless it is, or one of `others` is in the same
+    /// namespace. A kernel that cannot is no reason not to enrol it.
+    pub(super) fn attach_inbound<'a>(
+        &mut self,
+        dataplane: &Dataplane,
+        others: impl Iterator<Item = &'a Self>,
+    ) {
+        let Some(place) = &self.place.inbound else { return };
+        if self.inbound.is_some() {
+            return;
+        }
+        let is_same = |hook: &&Arc<InboundHook>| hook.netns_cookie() == place.netns_cookie;
+        let found = others.filter_map(|other| other.inbound.as_ref()).find(is_same).cloned();
+        self.inbound = found.or_else(|| {
+            let hook = dataplane.attach_inbound(&place.netns, place.netns_cookie);
+            hook.map(Arc::new).inspect_err(|error| self.warn_of_inbound(error)).ok()
+        });
+    }
+
+    /// Brings its inbound connections to its listeners from now on.
+    pub(super) fn bring_inbound(&self) {
+        if let (Some(place), Some(hook)) = (&self.place.inbound, &self.inbound)
+            && let Err(error) = hook.bring(self.id(), &place.listeners)
+        {
+            self.warn_of_inbound(&error);
+        }
+    }
+
+    fn warn_of_inbound(&self, error: &KernelError) {
+        tracing::warn!(workload = self.name(), error = error.with_causes(), "inbound connections go direct");
+    }
+
+    /// What brings its inbound connections, where something does.
+    pub(super) fn inbound(&self) -> Option<&Arc<InboundHook>> {
+        self.inbound.as_ref()
+    }
+
     /// What the kernel is to know of it.
     pub(super) fn enrolment(&self) -> Enrolment {
         self.enrolment.clone()
@@ -217,6 +286,22 @@ impl Enrolled {
     /// What people call it.
     pub(super) fn name(&self) -> &str {
         self.enrolment.name.as_str()
+    }
+}
+
+impl InboundPlace {
+    /// `None` where the kernel does not tell the namespace's cookie.
+    fn of(netns: &Netns, listeners: &Listeners) -> Option<Self> {
+        let netns_cookie = netns
+            .cookie()
+            .inspect_err(|error| tracing::warn!(%error, "no cookie of a network namespace: inbound connections go direct"))
+            .ok()?;
+        let listeners = [(IpVersion::V4, &listeners.v4), (IpVersion::V6, &listeners.v6)];
+        let listeners = listeners
+            .into_iter()
+            .filter_map(|(version, listener)| Some((version, listener.as_ref()?.as_raw_fd())))
+            .collect();
+        Some(Self { netns: netns.clone(), netns_cookie, listeners })
     }
 }
 

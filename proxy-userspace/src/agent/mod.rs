@@ -7,6 +7,7 @@ mod config_file;
 pub(crate) mod descriptors;
 mod enrolled;
 mod heartbeat;
+mod inbound;
 mod place;
 mod run;
 mod side;
@@ -21,7 +22,7 @@ pub(crate) use self::{
     enrolled::{Enrolled, WorkloadSpec},
     run::{RunOptions, run},
 };
-use self::{heartbeat::Heartbeat, side::KernelSide, sk_msg::SkMsg};
+use self::{heartbeat::Heartbeat, inbound::InboundWatch, side::KernelSide, sk_msg::SkMsg};
 use crate::{
     connection::{Live, ReportSink},
     kernel::{Cgroup, Control, Dataplane, KernelError, Records},
@@ -74,6 +75,7 @@ pub(crate) fn require_root(what: &'static str) -> Result<(), NotRoot> {
 pub(crate) struct Node {
     /// First, so that listeners close before the programs go.
     enrolled: BTreeMap<String, Enrolled>,
+    inbound: InboundWatch,
     kernel_log: JoinHandle<()>,
     _heartbeat: Heartbeat,
     control: Control,
@@ -120,6 +122,7 @@ impl Node {
         let kernel_log = tokio::spawn(pass_log_on(dataplane.kernel_log()?));
         Ok(Self {
             enrolled: BTreeMap::new(),
+            inbound: InboundWatch::start(),
             kernel_log,
             _heartbeat: Heartbeat::start(dataplane.control()?).map_err(KernelError::Thread)?,
             control,
@@ -169,12 +172,15 @@ impl Node {
                 enrolled.keep_live_ports(before, &live);
             }
             enrolled.attach(&mut self.dataplane, self.enrolled.values()).map_err(EnrolError::of(name))?;
+            enrolled.attach_inbound(&self.dataplane, self.enrolled.values());
         }
         let enrolments: Vec<_> = next.values().map(Enrolled::enrolment).collect();
         let stays = |id| enrolments.iter().any(|enrolment| enrolment.id == id);
         let leaving: Vec<_> = self.enrolled.values().map(Enrolled::id).filter(|id| !stays(*id)).collect();
         self.control.enrol(&enrolments, &leaving)?;
         self.enrolled = next;
+        self.inbound.watch(self.enrolled.values().filter_map(Enrolled::inbound));
+        self.enrolled.values().for_each(Enrolled::bring_inbound);
         Ok(())
     }
 
@@ -185,7 +191,7 @@ impl Node {
 
     /// Opens the listeners of a workload.
     fn prepare(&self, spec: WorkloadSpec) -> Result<Enrolled, KernelError> {
-        Enrolled::prepare(spec, &self.records, &self.sk_msg, |name, surroundings| {
+        Enrolled::prepare(spec, &self.records, &self.sk_msg, self.inbound.look(), |name, surroundings| {
             crate::connection::Downstream {
                 workload: name,
                 surroundings,

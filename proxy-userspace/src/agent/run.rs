@@ -312,6 +312,7 @@ fn spec(config: &Config, workload: &WorkloadConfig) -> Result<WorkloadSpec, Kern
         when_proxy_down: workload.when_proxy_down,
         include_loopback: workload.include_loopback,
         sk_msg: workload.sk_msg,
+        inbound: workload.inbound,
         foreign_proxy,
         ..WorkloadSpec::new(&workload.name, cgroup, config.table(workload))
     })

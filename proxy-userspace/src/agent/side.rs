@@ -1,19 +1,23 @@
 //! The kernel's side of a workload, as its connections see it.
 
-use std::{io, os::fd::BorrowedFd, sync::Arc};
+use std::{io, net::SocketAddr, os::fd::BorrowedFd, sync::Arc};
 
 use proxy_common::OriginalDst;
+use tokio::sync::Notify;
 
 use crate::{
     connection::Surroundings,
     kernel::{Netns, Records},
+    policy::ClientAddress,
 };
 
 /// One workload's namespace, and the records of its clients.
 pub(super) struct KernelSide {
     pub(super) records: Arc<Records>,
     pub(super) netns: Netns,
-    pub(super) sk_msg: bool,
+    pub(super) client_address: ClientAddress,
+    /// Told when an application refused a connection.
+    pub(super) look: Arc<Notify>,
 }
 
 impl Surroundings for KernelSide {
@@ -25,8 +29,15 @@ impl Surroundings for KernelSide {
         self.netns.enter(open)
     }
 
-    fn sk_msg(&self) -> bool {
-        self.sk_msg
+    fn present_client(&self, upstream: BorrowedFd<'_>, client: SocketAddr, port: u16) -> io::Result<()> {
+        match self.client_address {
+            ClientAddress::Preserve => self.records.present_client(upstream, client, port),
+            ClientAddress::Proxy => Ok(()),
+        }
+    }
+
+    fn refused_inbound(&self) {
+        self.look.notify_one();
     }
 
     fn consumed(&self, cookie: u64, bytes: u64) {

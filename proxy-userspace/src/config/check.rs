@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::error::{Setting, ValueProblem};
 use super::{Config, DEFAULT_ADMIN, ForeignProxy, WorkloadConfig, file};
-use crate::policy::{OtlpEndpoint, PortRules, PortSet, SkMsgMode};
+use crate::policy::{ClientAddress, OtlpEndpoint, PortRules, PortSet, SkMsgMode};
 
 /// A value that a setting cannot have.
 pub(super) struct Wrong {
@@ -42,7 +42,10 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
     let mut workloads = Vec::with_capacity(file.workload.len());
     for written in file.workload {
         let (name_at, cgroup_at) = (written.name.span().start, written.cgroup.span().start);
-        let workload = workload(written, file.sk_msg)?;
+        let inbound = written.inbound.unwrap_or(file.inbound);
+        let client_address = written.client_address.unwrap_or(file.client_address);
+        let inbound = inbound.then_some(client_address);
+        let workload = workload(written, file.sk_msg, inbound)?;
         let name = workload.name.clone();
         if !names.insert(name.clone()) {
             let problem = ValueProblem::NameTaken { got: name.clone() };
@@ -58,7 +61,11 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
 }
 
 /// Checks one workload on its own.
-fn workload(written: file::Workload, node_sk_msg: SkMsgMode) -> Result<WorkloadConfig, Wrong> {
+fn workload(
+    written: file::Workload,
+    node_sk_msg: SkMsgMode,
+    inbound: Option<ClientAddress>,
+) -> Result<WorkloadConfig, Wrong> {
     let name = written.name.get_ref().clone();
     let owner = Owner(Some(&name));
     owner.name(&written.name)?;
@@ -79,6 +86,7 @@ fn workload(written: file::Workload, node_sk_msg: SkMsgMode) -> Result<WorkloadC
         when_proxy_down: written.when_proxy_down,
         include_loopback: written.include_loopback,
         sk_msg: written.sk_msg.unwrap_or(node_sk_msg),
+        inbound,
         foreign_proxy,
         name,
     })

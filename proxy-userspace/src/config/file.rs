@@ -11,10 +11,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::DEFAULT_ADMIN;
-use crate::policy::{DEFAULT_OPAQUE_PORTS, PortSet, SkMsgMode, WhenProxyDown, WrittenPorts};
+use crate::policy::{ClientAddress, DEFAULT_OPAQUE_PORTS, PortSet, SkMsgMode, WhenProxyDown, WrittenPorts};
 
 /// A list of ports, where there is one.
 pub(super) type Ports = Option<Spanned<WrittenPorts>>;
+
+const fn yes() -> bool {
+    true
+}
 
 /// The config file of `sluice run`: the node's settings, and the workloads to enrol.
 #[derive(Deserialize, JsonSchema)]
@@ -40,6 +44,13 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(with = "PortSet")]
     pub(super) skip_inbound_ports: Ports,
+    /// Whether connections that workloads accept are proxied too, where the workload has a network
+    /// namespace of its own.
+    #[serde(default = "yes")]
+    pub(super) inbound: bool,
+    /// Whose address applications see as that of a client whose connection is proxied.
+    #[serde(default)]
+    pub(super) client_address: ClientAddress,
     /// What becomes of requests that carry a trace.
     #[serde(default)]
     pub(super) tracing: Tracing,
@@ -96,6 +107,14 @@ pub(super) struct Workload {
     #[serde(default)]
     #[schemars(with = "SkMsgMode", skip_serializing_if = "Option::is_none")]
     pub(super) sk_msg: Option<SkMsgMode>,
+    /// Whether connections that it accepts are proxied too; absent, the node's setting holds.
+    #[serde(default)]
+    #[schemars(with = "bool", skip_serializing_if = "Option::is_none")]
+    pub(super) inbound: Option<bool>,
+    /// Whose address it sees as that of a client; absent, the node's setting holds.
+    #[serde(default)]
+    #[schemars(with = "ClientAddress", skip_serializing_if = "Option::is_none")]
+    pub(super) client_address: Option<ClientAddress>,
     /// Another proxy to bring its connections to, which asks for SO_ORIGINAL_DST.
     #[serde(default)]
     #[schemars(with = "ForeignProxy")]

@@ -15,7 +15,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Place, Setting, ValueProblem};
-use crate::policy::{OtlpEndpoint, PortRules, PortTable, SkMsgMode, WhenProxyDown, compile};
+use crate::policy::{ClientAddress, OtlpEndpoint, PortRules, PortTable, SkMsgMode, WhenProxyDown, compile};
 
 /// Where the admin server listens unless it is told: Linkerd's admin port, on loopback.
 pub const DEFAULT_ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4191));
@@ -53,6 +53,8 @@ pub struct WorkloadConfig {
     pub include_loopback: bool,
     /// Whether its sends travel by `sk_msg`; the node's choice where it has none of its own.
     pub sk_msg: SkMsgMode,
+    /// Whose address it sees as that of its clients, where the connections that it accepts are proxied.
+    pub inbound: Option<ClientAddress>,
     /// The proxy that its connections are brought to, where that is not sluice's.
     pub foreign_proxy: Option<ForeignProxy>,
 }

@@ -59,6 +59,7 @@ fn a_workload_needs_only_a_name_and_a_cgroup() {
         when_proxy_down: WhenProxyDown::Open,
         include_loopback: false,
         sk_msg: SkMsgMode::Auto,
+        inbound: Some(ClientAddress::Preserve),
         foreign_proxy: None,
     };
     assert_eq!(parse(WEB).unwrap().workloads, [expected]);
@@ -75,6 +76,7 @@ fn every_setting_is_read() {
          opaque-ports = '3306, 1-9'
          skip-outbound-ports = 4567
          skip-inbound-ports = ''
+         inbound = false
          tracing = { otlp-endpoint = 'http://collector:4318' }
          [[workload]]
          name = 'shop/web-0'
@@ -86,6 +88,8 @@ fn every_setting_is_read() {
          when-proxy-down = 'strict'
          include-loopback = true
          sk-msg = 'on'
+         inbound = true
+         client-address = 'proxy'
          foreign-proxy = { cgroup = '/sys/fs/cgroup/envoy', port = 15001 }",
     );
     let expected = Config {
@@ -101,6 +105,7 @@ fn every_setting_is_read() {
             when_proxy_down: WhenProxyDown::Strict,
             include_loopback: true,
             sk_msg: SkMsgMode::On,
+            inbound: Some(ClientAddress::Proxy),
             foreign_proxy: Some(ForeignProxy {
                 cgroup: "/sys/fs/cgroup/envoy".into(),
                 port: NonZeroU16::new(15001).unwrap(),
@@ -108,6 +113,13 @@ fn every_setting_is_read() {
         }],
     };
     assert_eq!(config.unwrap(), expected);
+}
+
+#[test]
+fn a_workload_without_its_own_word_on_inbound_connections_has_the_nodes() {
+    let inbound = |text: &str| parse(&format!("{text}\n{WEB}")).unwrap().workloads[0].inbound;
+    assert_eq!(inbound("client-address = 'proxy'"), Some(ClientAddress::Proxy));
+    assert_eq!(inbound("inbound = false"), None);
 }
 
 #[test]

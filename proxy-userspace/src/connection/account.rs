@@ -9,7 +9,7 @@ use std::{
 use proxy_common::{Decision, Direction, OriginalDst, PortRule};
 
 use super::{
-    downstream::{Downstream, ReportSink, Surroundings, destination},
+    downstream::{Downstream, ReportSink, Surroundings, destination, direction, may_use_sk_msg},
     pump::{Side, Watch},
     requests::Requests,
     witnesses::Witnesses,
@@ -69,6 +69,7 @@ struct Consumption {
 /// What only a report needs.
 struct Facts {
     sink: ReportSink,
+    direction: Direction,
     workload: Arc<str>,
     client: SocketAddr,
     dst: SocketAddr,
@@ -84,17 +85,18 @@ impl Account {
             Decision::Detect => Observer::inspecting(),
             Decision::Opaque | Decision::Skip => Observer::not_inspecting(),
         };
-        let lane = downstream.surroundings.sk_msg().then(|| Consumption {
+        let direction = direction(original);
+        let lane = may_use_sk_msg(original).then(|| Consumption {
             surroundings: Arc::clone(&downstream.surroundings),
             cookie: original.cookie,
             reported_bytes: 0,
         });
-        let parties = Parties::new(Direction::Outbound, Arc::clone(&downstream.workload), client, dst);
+        let parties = Parties::new(direction, Arc::clone(&downstream.workload), client, dst);
         let facts = downstream.reports.clone().map(|sink| {
             let workload = Arc::clone(&downstream.workload);
-            Box::new(Facts { sink, workload, client, dst, decision })
+            Box::new(Facts { sink, direction, workload, client, dst, decision })
         });
-        let metrics = downstream.metrics.open(Direction::Outbound, &downstream.workload, dst);
+        let metrics = downstream.metrics.open(direction, &downstream.workload, dst);
         Self {
             observer,
             requests: Requests::new(&metrics, facts.is_some(), Witnesses::new(parties, downstream)),
@@ -169,7 +171,7 @@ impl Account {
         metrics.close(reason, duration);
         if let Some(facts) = self.facts.take() {
             (facts.sink)(ConnectionReport {
-                direction: Direction::Outbound,
+                direction: facts.direction,
                 client: facts.client,
                 dst: facts.dst,
                 workload: facts.workload,

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use proxy_common::OriginalDst;
+use proxy_common::{Direction, OriginalDst, flags};
 
 use super::live::Live;
 use crate::{metrics::Metrics, report::ConnectionReport, spans::Spans, tap::Hub};
@@ -21,8 +21,10 @@ pub(crate) trait Surroundings: Send + Sync + 'static {
     fn original_dst(&self, accepted: BorrowedFd<'_>) -> io::Result<Option<OriginalDst>>;
     /// Runs `open` in the workload's network namespace.
     fn in_netns(&self, open: &mut dyn FnMut()) -> io::Result<()>;
-    /// Whether the client's sends may travel by `sk_msg`.
-    fn sk_msg(&self) -> bool;
+    /// Lets the application on `port` that `upstream` is to be connected to see `client` as its peer.
+    fn present_client(&self, upstream: BorrowedFd<'_>, client: SocketAddr, port: u16) -> io::Result<()>;
+    /// An application of the workload refused a connection: it does not listen there any more.
+    fn refused_inbound(&self);
     /// The proxy has read so many bytes from the client with this cookie.
     fn consumed(&self, cookie: u64, bytes: u64);
     /// The connection of the client with this cookie has ended.
@@ -52,4 +54,14 @@ pub(crate) struct Downstream {
 pub(super) fn destination(original: &OriginalDst) -> SocketAddr {
     let ip = IpAddr::V6(Ipv6Addr::from(original.addr_be)).to_canonical();
     SocketAddr::new(ip, u16::from_be(original.port_be))
+}
+
+/// Which side of the workload the connection is on.
+pub(super) fn direction(original: &OriginalDst) -> Direction {
+    if original.flags & flags::INBOUND == 0 { Direction::Outbound } else { Direction::Inbound }
+}
+
+/// Whether the client's sends may travel by `sk_msg`.
+pub(super) fn may_use_sk_msg(original: &OriginalDst) -> bool {
+    original.flags & flags::SK_MSG != 0
 }

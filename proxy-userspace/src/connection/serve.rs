@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     account::Account,
-    downstream::{Downstream, destination},
+    downstream::{Downstream, destination, direction, may_use_sk_msg},
     pump::{self, Ending, Side},
     socket,
 };
@@ -58,25 +58,58 @@ async fn handle(client: TcpStream, peer: SocketAddr, own: Option<SocketAddr>, do
         Ok(original) => original,
         Err(reason) => {
             tracing::debug!(workload = %downstream.workload, %peer, reason = reason.label(), "refused");
-            downstream.metrics.rejected(Direction::Outbound, &downstream.workload, reason);
+            let came_here = own.is_none_or(|own| client.local_addr().is_ok_and(|local| local == own));
+            let direction = if came_here { Direction::Outbound } else { Direction::Inbound };
+            downstream.metrics.rejected(direction, &downstream.workload, reason);
             return;
         }
     };
     let mut account = Account::open(&downstream, peer, &original);
-    let dst = destination(&original);
-    // A client that chose its address is seen to come from the loopback address otherwise.
-    let source = own.filter(|own| own.ip() != peer.ip()).map(|_| peer.ip());
-    let reason = match dial(&client, dst, source, &downstream).await {
-        Err(reason) => reason,
+    let upstream = Upstream::of(&original, &client, peer, own);
+    let reason = match dial(&client, &upstream, &downstream).await {
+        Err(reason) => {
+            if upstream.presented.is_some() && reason == CloseReason::Refused {
+                downstream.surroundings.refused_inbound();
+            }
+            reason
+        }
         Ok(server) => {
             account.connected();
-            relay(client, server, &downstream, &mut account).await
+            // splice(2) does not see what `sk_msg` brought.
+            relay(client, server, &downstream, !may_use_sk_msg(&original), &mut account).await
         }
     };
-    if downstream.surroundings.sk_msg() {
+    if may_use_sk_msg(&original) {
         downstream.surroundings.ended(original.cookie);
     }
     account.close(reason);
+}
+
+/// How the original destination is to be reached.
+struct Upstream {
+    dst: SocketAddr,
+    /// Where the connection must come from, where an outbound client chose that; an inbound one comes from
+    /// its destination's own address, by which the kernel's hooks know that it was here already.
+    source: Option<IpAddr>,
+    /// Whom the application is to see as its peer, where the connection is inbound.
+    presented: Option<SocketAddr>,
+}
+
+impl Upstream {
+    fn of(original: &OriginalDst, client: &TcpStream, peer: SocketAddr, own: Option<SocketAddr>) -> Self {
+        let dst = destination(original);
+        match direction(original) {
+            // A client that chose its address is seen to come from the loopback address otherwise.
+            Direction::Outbound => {
+                let source = own.filter(|own| own.ip() != peer.ip()).map(|_| peer.ip());
+                Self { dst, source, presented: None }
+            }
+            Direction::Inbound => {
+                socket::expect_from_afar(client);
+                Self { dst, source: Some(dst.ip()), presented: Some(peer) }
+            }
+        }
+    }
 }
 
 async fn original_dst(
@@ -102,16 +135,20 @@ async fn original_dst(
 /// Connects to the original destination from the workload's namespace, unless the client is reset first.
 async fn dial(
     client: &TcpStream,
-    dst: SocketAddr,
-    source: Option<IpAddr>,
+    upstream: &Upstream,
     downstream: &Downstream,
 ) -> Result<TcpStream, CloseReason> {
+    let dst = upstream.dst;
     let mut opened = Err(io::ErrorKind::Other.into());
-    let entered = downstream.surroundings.in_netns(&mut || opened = socket::upstream(dst, source));
-    let connecting = match entered.and(opened) {
-        Ok(socket) => socket.connect(dst),
-        Err(error) => return Err(dial_reason(&error)),
-    };
+    let open = &mut || opened = socket::upstream(dst, upstream.source);
+    let entered = downstream.surroundings.in_netns(open);
+    let socket = entered.and(opened).map_err(|error| dial_reason(&error))?;
+    if let Some(peer) = upstream.presented
+        && let Err(error) = downstream.surroundings.present_client(socket.as_fd(), peer, dst.port())
+    {
+        tracing::debug!(workload = %downstream.workload, %peer, %error, "the application will not see its client");
+    }
+    let connecting = socket.connect(dst);
     tokio::select! {
         biased;
         connected = connecting => connected.map_err(|error| {
@@ -147,10 +184,9 @@ async fn relay(
     client: TcpStream,
     server: TcpStream,
     downstream: &Downstream,
+    may_splice: bool,
     account: &mut Account,
 ) -> CloseReason {
-    // splice(2) does not see what `sk_msg` brought.
-    let may_splice = !downstream.surroundings.sk_msg();
     match pump::pump(&client, &server, may_splice, account).await {
         Ending::Finished => {
             socket::finish(&client);

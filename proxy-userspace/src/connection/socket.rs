@@ -14,6 +14,9 @@ use tokio::net::{TcpSocket, TcpStream};
 /// How long a client may be silent before the kernel asks whether it is still there. The client is on
 /// this node, so an answer always comes while it lives.
 const CLIENT_KEEPALIVE: Duration = Duration::from_secs(60);
+/// The same for a client that may be anywhere: Linux's own timing. One that cannot be reached for a
+/// while finds its connection as it left it.
+const REMOTE_KEEPALIVE: Duration = Duration::from_secs(7200);
 /// With each read, the kernel tells how much is left; `linux/tcp.h`. The message has the same number.
 const TCP_INQ: libc::c_int = 36;
 const TCP_CM_INQ: libc::c_int = TCP_INQ;
@@ -62,6 +65,14 @@ fn bind_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
     // Holds for IPv6 sockets too.
     set_option(socket, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
     socket.bind(&SocketAddr::new(source, 0).into())
+}
+
+/// An accepted connection comes from elsewhere, not from this node.
+pub(super) fn expect_from_afar(client: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(REMOTE_KEEPALIVE);
+    if let Err(error) = SockRef::from(client).set_tcp_keepalive(&keepalive) {
+        tracing::debug!(%error, "a client will be asked early whether it is still there");
+    }
 }
 
 /// A relay adds no delay of its own, and passes urgent data on in its place in the stream.

@@ -10,13 +10,17 @@ const KIND_STRUCT: u32 = 4;
 const TYPE_LEN: usize = 12;
 const MEMBER_LEN: usize = 12;
 
-/// Where `sk_msg` finds what it reads of a socket; bytes from its start.
+/// Where the hooks find what they read of a socket; bytes from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TcpSockOffsets {
     /// `tcp_sock.write_seq`.
     pub(super) write_seq: u32,
     /// `inet_connection_sock.icsk_ulp_ops`, with which a `tcp_sock` begins.
     pub(super) ulp_ops: u32,
+    /// The byte with `sock_common.skc_ipv6only`, with which that begins in turn.
+    pub(super) ipv6_only: u32,
+    /// Its bit in that byte.
+    pub(super) ipv6_only_bit: u32,
 }
 
 /// Why an offset is not known.
@@ -39,16 +43,39 @@ pub(super) fn tcp_sock_offsets() -> Result<TcpSockOffsets, BtfError> {
     OFFSETS
         .get_or_init(|| {
             let btf = fs::read(VMLINUX).map_err(|error| BtfError::Read { kind: error.kind() })?;
+            let ipv6_only = member(&btf, "sock_common", "skc_ipv6only")?;
             Ok(TcpSockOffsets {
-                write_seq: member_offset(&btf, "tcp_sock", "write_seq")?,
-                ulp_ops: member_offset(&btf, "inet_connection_sock", "icsk_ulp_ops")?,
+                write_seq: member(&btf, "tcp_sock", "write_seq")?.byte()?,
+                ulp_ops: member(&btf, "inet_connection_sock", "icsk_ulp_ops")?.byte()?,
+                ipv6_only: ipv6_only.bits / 8,
+                ipv6_only_bit: ipv6_only.bits % 8,
             })
         })
         .clone()
 }
 
-/// The offset in bytes of a direct member.
-fn member_offset(btf: &[u8], name: &'static str, member: &'static str) -> Result<u32, BtfError> {
+/// Where a member of a struct is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Member {
+    /// From the start of the struct.
+    bits: u32,
+    /// How many bits it has, if it is a bit field; else 0.
+    bitfield_bits: u32,
+}
+
+impl Member {
+    /// Its offset in bytes.
+    fn byte(self) -> Result<u32, BtfError> {
+        if self.bitfield_bits == 0 && self.bits.is_multiple_of(8) {
+            Ok(self.bits / 8)
+        } else {
+            Err(BtfError::Malformed { reason: "the member is a bit field" })
+        }
+    }
+}
+
+/// A direct member. On little-endian machines bit *n* of a bit field is bit *n* of memory.
+fn member(btf: &[u8], name: &'static str, member: &'static str) -> Result<Member, BtfError> {
     let (types, strings) = sections(btf)?;
     let mut at = 0;
     while at < types.len() {
@@ -60,13 +87,9 @@ fn member_offset(btf: &[u8], name: &'static str, member: &'static str) -> Result
             for member_at in (0..count).map(|index| members + index * MEMBER_LEN) {
                 if is_named(strings, word(types, member_at)?, member) {
                     let offset = word(types, member_at + 8)?;
-                    let (bits, bitfield) =
+                    let (bits, bitfield_bits) =
                         if has_bitfields { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
-                    return if bitfield == 0 && bits % 8 == 0 {
-                        Ok(bits / 8)
-                    } else {
-                        Err(BtfError::Malformed { reason: "the member is a bit field" })
-                    };
+                    return Ok(Member { bits, bitfield_bits });
                 }
             }
             return Err(BtfError::Missing { name, member });
@@ -147,6 +170,10 @@ mod tests {
         bytes
     }
 
+    fn member_offset(btf: &[u8], name: &'static str) -> Result<u32, BtfError> {
+        member(btf, "tcp_sock", name)?.byte()
+    }
+
     fn info(kind: u32, count: u32) -> u32 {
         kind << 24 | count
     }
@@ -177,24 +204,25 @@ mod tests {
 
     #[test]
     fn a_member_is_found_behind_types_of_every_length() {
-        assert_eq!(member_offset(&kernel(0, 96), "tcp_sock", "write_seq"), Ok(12));
+        assert_eq!(member_offset(&kernel(0, 96), "write_seq"), Ok(12));
     }
 
     #[test]
     fn a_struct_with_bit_fields_is_read() {
-        assert_eq!(member_offset(&kernel(1 << 31, 96), "tcp_sock", "write_seq"), Ok(12));
+        assert_eq!(member_offset(&kernel(1 << 31, 96), "write_seq"), Ok(12));
     }
 
     #[test]
     fn a_bit_field_has_no_offset() {
-        let found = member_offset(&kernel(1 << 31, 3 << 24 | 96), "tcp_sock", "write_seq");
-        assert!(matches!(found, Err(BtfError::Malformed { .. })), "{found:?}");
+        let found = member(&kernel(1 << 31, 3 << 24 | 96), "tcp_sock", "write_seq").unwrap();
+        assert_eq!(found, Member { bits: 96, bitfield_bits: 3 });
+        assert!(matches!(found.byte(), Err(BtfError::Malformed { .. })), "{found:?}");
     }
 
     #[test]
     fn what_is_not_there_is_missing() {
         for (name, member) in [("udp_sock", "write_seq"), ("tcp_sock", "read_seq"), ("tcp", "write_seq")] {
-            assert_eq!(member_offset(&kernel(0, 96), name, member), Err(BtfError::Missing { name, member }));
+            assert_eq!(super::member(&kernel(0, 96), name, member), Err(BtfError::Missing { name, member }));
         }
     }
 
@@ -202,14 +230,14 @@ mod tests {
     fn every_prefix_is_refused() {
         let whole = kernel(0, 96);
         for len in 0..whole.len() {
-            let found = member_offset(&whole[..len], "tcp_sock", "write_seq");
+            let found = member(&whole[..len], "tcp_sock", "write_seq");
             assert!(matches!(found, Err(BtfError::Malformed { .. })), "{len}: {found:?}");
         }
     }
 
     #[test]
     fn an_unknown_kind_is_refused() {
-        let found = member_offset(&btf(&[0, info(30, 0), 0]), "tcp_sock", "write_seq");
+        let found = member(&btf(&[0, info(30, 0), 0]), "tcp_sock", "write_seq");
         assert!(matches!(found, Err(BtfError::Malformed { .. })), "{found:?}");
     }
 }

@@ -1,7 +1,6 @@
 //! Whether this machine can run sluice: by trying, not by version number.
 
 use std::{
-    error::Error as _,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     time::Duration,
@@ -40,7 +39,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     fn of<T>(what: &str, weight: Weight, result: &Result<T, KernelError>, detail: Option<String>) -> Self {
-        let error = result.as_ref().err().map(chain);
+        let error = result.as_ref().err().map(KernelError::with_causes);
         Self { what: what.to_owned(), weight, detail: if error.is_some() { None } else { detail }, error }
     }
 }
@@ -124,7 +123,7 @@ fn check_sk_msg(findings: &mut Vec<Finding>) {
     let (detail, error) = match test() {
         Ok(verdict) if verdict.passed() => (Some("--sk-msg auto uses it".to_owned()), None),
         Ok(verdict) => (None, Some(format!("--sk-msg auto leaves it: {verdict}"))),
-        Err(error) => (None, Some(chain(&error))),
+        Err(error) => (None, Some(error.with_causes())),
     };
     findings.push(Finding {
         what: "sk_msg keeps what applications rely on (self-test)".to_owned(),
@@ -132,18 +131,4 @@ fn check_sk_msg(findings: &mut Vec<Finding>) {
         detail,
         error,
     });
-}
-
-/// An error and its causes, on one line.
-fn chain(error: &KernelError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        let first_line = cause_text.lines().next().unwrap_or_default();
-        text.push_str(": ");
-        text.push_str(first_line);
-        source = cause.source();
-    }
-    text
 }

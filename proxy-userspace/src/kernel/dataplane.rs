@@ -9,6 +9,8 @@ use super::{
     control::Control,
     error::KernelError,
     events::{ClosedEvents, KernelLog},
+    inbound::{self, InboundHook},
+    netns::Netns,
     pins::Pins,
     programs::{self, Attached},
     records::Records,
@@ -25,6 +27,7 @@ const HEARTBEAT_MAX_AGE_NS: u64 = 800_000_000;
 /// The loaded programs and maps. Dropping it takes them out of the kernel, and connections go direct.
 pub(crate) struct Dataplane {
     ebpf: Ebpf,
+    inbound: inbound::Template,
     sk_msg: Option<SkMsgLink>,
     listeners: Option<Attached>,
     /// Last, so that the pins go after the programs.
@@ -39,6 +42,7 @@ impl Dataplane {
             tracing::debug!(%error, "the locked-memory limit stays");
         }
         let mut ebpf = programs::open_object()?;
+        let inbound = inbound::Template::of(&ebpf)?;
         programs::load_required(&mut ebpf)?;
         let mut control = Control::new(&ebpf)?;
         control.change_settings(|settings| {
@@ -50,7 +54,7 @@ impl Dataplane {
         if let Some(pins) = &pins {
             pins.pin(&ebpf)?;
         }
-        Ok(Self { ebpf, sk_msg: None, listeners: None, pins })
+        Ok(Self { ebpf, inbound, sk_msg: None, listeners: None, pins })
     }
 
     /// The maps shared with the command line.
@@ -89,7 +93,7 @@ impl Dataplane {
     /// Attaches to the cgroup in which the proxy's listeners are opened, so that accepted sockets
     /// take their clients' records over.
     pub(crate) fn attach_listeners(&mut self, cgroup: &Cgroup) -> Result<(), KernelError> {
-        self.listeners = Some(programs::attach_sock_ops(&mut self.ebpf, cgroup, None)?);
+        self.listeners = Some(programs::attach_listeners(&mut self.ebpf, cgroup)?);
         Ok(())
     }
 
@@ -104,10 +108,21 @@ impl Dataplane {
     ) -> Result<Vec<Attached>, KernelError> {
         let mut attached = vec![
             programs::attach_getsockopt(&mut self.ebpf, proxy)?,
-            programs::attach_sock_ops(&mut self.ebpf, proxy, None)?,
+            programs::attach_foreign_listeners(&mut self.ebpf, proxy)?,
         ];
         attached.extend(programs::attach_workload(&mut self.ebpf, cgroup, None)?);
         Ok(attached)
+    }
+
+    /// Attaches to a network namespace what brings inbound connections to the proxy.
+    ///
+    /// Where the maps are pinned, so is the hook, as those of [`Self::attach_workload`] are.
+    pub(crate) fn attach_inbound(
+        &self,
+        netns: &Netns,
+        netns_cookie: u64,
+    ) -> Result<InboundHook, KernelError> {
+        InboundHook::attach(&self.ebpf, &self.inbound, netns, netns_cookie, self.pins.as_ref())
     }
 
     /// Looks what `sk_msg` does to a socket on this kernel, once it is attached, and `sock_ops` to the

@@ -1,6 +1,6 @@
 //! What can go wrong between sluice and the kernel.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{error::Error as _, io, path::PathBuf, time::Duration};
 
 use aya::{
     EbpfError,
@@ -110,6 +110,18 @@ pub(crate) enum KernelError {
 }
 
 impl KernelError {
+    /// The error and its causes, on one line.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&first_line(&cause.to_string()));
+            source = cause.source();
+        }
+        text
+    }
+
     /// The embedded object could not be loaded.
     pub(super) fn load(source: EbpfError) -> Self {
         if let EbpfError::MapError(MapError::CreateError { name, io_error }) = source {

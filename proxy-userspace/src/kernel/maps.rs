@@ -1,10 +1,10 @@
 //! Opening the maps by name, from the loaded object or from their pins.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, SkStorage},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, SkStorage, SockHash},
 };
 
 use super::{error::KernelError, pins::Pins};
@@ -19,6 +19,11 @@ pub(super) const COUNTERS: &str = "COUNTERS";
 pub(super) const ACCEPTED: &str = "ACCEPTED";
 pub(super) const LANES: &str = "LANES";
 pub(super) const EVENTS: &str = "EVENTS";
+pub(super) const TRACKED: &str = "TRACKED";
+pub(super) const INBOUND: &str = "INBOUND";
+pub(super) const INBOUND_LISTENERS: &str = "INBOUND_LISTENERS";
+pub(super) const LISTENING: &str = "LISTENING";
+pub(super) const NETNS: &str = "NETNS";
 
 /// The maps that the command line shares with the agent.
 pub(super) const PINNED: [&str; 7] = [WORKLOADS, NAMES, PORTS, SETTINGS, HEARTBEAT, AGENT, COUNTERS];
@@ -45,15 +50,23 @@ impl MapSource for Pins {
 
 /// A descriptor of its own on a map of the loaded object.
 pub(super) fn descriptor(map: &Map, name: &'static str) -> Result<OwnedFd, KernelError> {
+    let fd = borrowed(map).ok_or(KernelError::Missing { kind: "map of the expected type", name })?;
+    fd.try_clone_to_owned().map_err(|source| error("open", name)(source.into()))
+}
+
+/// The descriptor of a map of a type that sluice uses.
+pub(super) fn borrowed(map: &Map) -> Option<BorrowedFd<'_>> {
     let (Map::Array(data)
     | Map::HashMap(data)
+    | Map::LpmTrie(data)
     | Map::PerCpuArray(data)
     | Map::RingBuf(data)
-    | Map::SkStorage(data)) = map
+    | Map::SkStorage(data)
+    | Map::SockHash(data)) = map
     else {
-        return Err(KernelError::Missing { kind: "map of the expected type", name });
+        return None;
     };
-    data.fd().as_fd().try_clone_to_owned().map_err(|source| error("open", name)(source.into()))
+    Some(data.fd().as_fd())
 }
 
 pub(super) fn hash<K: Pod, V: Pod>(
@@ -82,6 +95,13 @@ pub(super) fn sk_storage<V: Pod>(
     name: &'static str,
 ) -> Result<SkStorage<MapData, V>, KernelError> {
     SkStorage::try_from(Map::SkStorage(source.map_data(name)?)).map_err(error("open", name))
+}
+
+pub(super) fn sock_hash<K: Pod>(
+    source: &dyn MapSource,
+    name: &'static str,
+) -> Result<SockHash<MapData, K>, KernelError> {
+    SockHash::try_from(Map::SockHash(source.map_data(name)?)).map_err(error("open", name))
 }
 
 /// Turns a map error into ours.

@@ -4,12 +4,13 @@
 use std::{
     fs::File,
     io,
+    net::{Ipv4Addr, UdpSocket},
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::Path,
     sync::Arc,
 };
 
-use super::error::KernelError;
+use super::{error::KernelError, sys};
 
 const OWN: &str = "/proc/self/ns/net";
 
@@ -57,6 +58,24 @@ impl Netns {
             source,
         })?;
         Ok(netns)
+    }
+
+    /// The cookie that the kernel's programs know it by (Linux 5.14).
+    pub(crate) fn cookie(&self) -> io::Result<u64> {
+        sys::netns_cookie(&self.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??)
+    }
+
+    /// A descriptor of the namespace.
+    pub(super) fn file(&self) -> io::Result<File> {
+        match &self.other {
+            Some(other) => other.target.try_clone(),
+            None => File::open(OWN),
+        }
+    }
+
+    /// Whether it is the one that this process is in.
+    pub(crate) fn is_own(&self) -> bool {
+        self.other.is_none()
     }
 
     /// Runs `open` with this thread in the namespace. It must not block, nor move to another thread.

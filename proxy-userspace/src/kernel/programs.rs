@@ -14,17 +14,30 @@ use aya::{
 use super::{btf, cgroup::Cgroup, error::KernelError, pins::Pins};
 
 /// Built by build.rs from `proxy-ebpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice-ebpf"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice-ebpf"));
 
 /// The hooks of a workload's cgroup that take addresses.
 const SOCK_ADDR_HOOKS: [&str; 4] = ["getpeername4", "getpeername6", "connect4", "connect6"];
 const SOCK_OPS: &str = "sock_ops";
+const SOCK_OPS_PROXY: &str = "sock_ops_proxy";
+const SOCK_OPS_KUBELET: &str = "sock_ops_kubelet";
+pub(super) const SK_LOOKUP: &str = "sk_lookup_verdict";
 const GETSOCKOPT: &str = "getsockopt";
 const SK_MSG: &str = "sk_msg_verdict";
 
 /// The programs, in the order in which a reader of `check` meets them.
-pub(super) const ALL: [&str; 7] =
-    ["connect4", "connect6", "getpeername4", "getpeername6", SOCK_OPS, GETSOCKOPT, SK_MSG];
+pub(super) const ALL: [&str; 10] = [
+    "connect4",
+    "connect6",
+    "getpeername4",
+    "getpeername6",
+    SOCK_OPS,
+    SOCK_OPS_PROXY,
+    SOCK_OPS_KUBELET,
+    SK_LOOKUP,
+    GETSOCKOPT,
+    SK_MSG,
+];
 
 /// A cgroup link always attaches beside other programs (BPF_F_ALLOW_MULTI), and the kernel refuses
 /// the flag itself with EINVAL (`cgroup_bpf_link_attach`, 6.18): so no flag.
@@ -32,7 +45,7 @@ const ATTACH_MODE: CgroupAttachMode = CgroupAttachMode::Single;
 
 /// Whether sluice does not run without a program.
 pub(super) fn is_required(name: &str) -> bool {
-    name != GETSOCKOPT && name != SK_MSG
+    ![SOCK_OPS_KUBELET, SK_LOOKUP, GETSOCKOPT, SK_MSG].contains(&name)
 }
 
 /// Makes the maps; loads no program yet.
@@ -40,11 +53,11 @@ pub(super) fn open_object() -> Result<Ebpf, KernelError> {
     let mut loader = EbpfLoader::new();
     let offsets = btf::tcp_sock_offsets();
     if let Ok(offsets) = &offsets {
-        loader.override_global("TCP_WRITE_SEQ", &offsets.write_seq, true).override_global(
-            "TCP_ULP_OPS",
-            &offsets.ulp_ops,
-            true,
-        );
+        loader
+            .override_global("TCP_WRITE_SEQ", &offsets.write_seq, true)
+            .override_global("TCP_ULP_OPS", &offsets.ulp_ops, true)
+            .override_global("SOCK_IPV6ONLY", &offsets.ipv6_only, true)
+            .override_global("SOCK_IPV6ONLY_BIT", &offsets.ipv6_only_bit, true);
     }
     loader.load(OBJECT).map_err(KernelError::load)
 }
@@ -57,6 +70,8 @@ pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelErro
     } else if let Program::SockOps(program) = program {
         program.load()
     } else if let Program::CgroupSockopt(program) = program {
+        program.load()
+    } else if let Program::SkLookup(program) = program {
         program.load()
     } else if let Program::SkMsg(program) = program {
         // Without them the verifier would refuse it too, and not say why.
@@ -106,7 +121,7 @@ pub(super) fn attach_workload(
     cgroup: &Cgroup,
     pins: Option<&Pins>,
 ) -> Result<Vec<Attached>, KernelError> {
-    let mut attached = vec![attach_sock_ops(ebpf, cgroup, pins)?];
+    let mut attached = vec![attach_sock_ops(ebpf, SOCK_OPS, cgroup, pins)?];
     // The hooks that redirect come last: what they lead to is in place by then.
     for name in SOCK_ADDR_HOOKS {
         let program: &mut CgroupSockAddr = program(ebpf, name)?;
@@ -119,18 +134,34 @@ pub(super) fn attach_workload(
     Ok(attached)
 }
 
-/// Attaches `sock_ops` alone: to the cgroup in which the proxy's listeners are opened.
-pub(super) fn attach_sock_ops(
+/// Attaches `sock_ops` alone: to the cgroup in which a foreign proxy's listeners are opened.
+pub(super) fn attach_foreign_listeners(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Attached, KernelError> {
+    attach_sock_ops(ebpf, SOCK_OPS, cgroup, None)
+}
+
+/// Attaches `sock_ops` to the cgroup in which this proxy's own listeners are opened.
+pub(super) fn attach_listeners(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Attached, KernelError> {
+    attach_sock_ops(ebpf, SOCK_OPS_PROXY, cgroup, None)
+}
+
+/// Attaches to the kubelet's cgroup what notes its connections.
+pub(super) fn attach_kubelet(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Attached, KernelError> {
+    load(ebpf, SOCK_OPS_KUBELET)?;
+    attach_sock_ops(ebpf, SOCK_OPS_KUBELET, cgroup, None)
+}
+
+fn attach_sock_ops(
     ebpf: &mut Ebpf,
+    name: &'static str,
     cgroup: &Cgroup,
     pins: Option<&Pins>,
 ) -> Result<Attached, KernelError> {
-    let program: &mut SockOps = program(ebpf, SOCK_OPS)?;
+    let program: &mut SockOps = program(ebpf, name)?;
     let link = program
         .attach(cgroup.dir(), ATTACH_MODE)
         .and_then(|id| program.take_link(id))
-        .map_err(|source| KernelError::program(SOCK_OPS, source))?;
-    hold(link, SOCK_OPS, cgroup, pins)
+        .map_err(|source| KernelError::program(name, source))?;
+    hold(link, name, cgroup, pins)
 }
 
 /// Attaches the hook that answers SO_ORIGINAL_DST to a foreign proxy's cgroup. Never pinned: aya 0.14

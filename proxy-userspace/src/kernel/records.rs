@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -9,11 +10,11 @@ use aya::{
     Ebpf,
     maps::{MapData, MapError, SkStorage},
 };
-use proxy_common::{Lane, OriginalDst};
+use proxy_common::{Lane, LaneState, OriginalDst, Tracked, flags, map_v4};
 
 use super::{
     error::KernelError,
-    maps::{self, ACCEPTED, LANES, descriptor},
+    maps::{self, ACCEPTED, LANES, TRACKED, descriptor},
     sys,
 };
 
@@ -21,13 +22,51 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Records {
     accepted: SkStorage<MapData, OriginalDst>,
+    /// Written by one call of bpf(2), which takes no `&mut`.
+    tracked: OwnedFd,
     lanes: OwnedFd,
 }
 
 impl Records {
     pub(super) fn new(ebpf: &Ebpf) -> Result<Self, KernelError> {
-        let lanes = ebpf.map(LANES).ok_or(KernelError::Missing { kind: "map", name: LANES })?;
-        Ok(Self { accepted: maps::sk_storage(ebpf, ACCEPTED)?, lanes: descriptor(lanes, LANES)? })
+        let own = |name| descriptor(ebpf.map(name).ok_or(KernelError::Missing { kind: "map", name })?, name);
+        Ok(Self { accepted: maps::sk_storage(ebpf, ACCEPTED)?, tracked: own(TRACKED)?, lanes: own(LANES)? })
+    }
+
+    /// Lets the application that `socket`, which is not connected yet, is to be connected to see `client`
+    /// as its peer: its port is `port`.
+    pub(crate) fn present_client(
+        &self,
+        socket: BorrowedFd<'_>,
+        client: SocketAddr,
+        port: u16,
+    ) -> io::Result<()> {
+        let addr_be = match client.ip() {
+            IpAddr::V4(ip) => map_v4(ip.octets()),
+            IpAddr::V6(ip) => ip.octets(),
+        };
+        let original = OriginalDst {
+            addr_be,
+            port_be: client.port().to_be(),
+            decision: 0,
+            source: 0,
+            flags: flags::CLIENT,
+            cookie: 0,
+            workload: 0,
+            created_ns: 0,
+        };
+        let record = Tracked {
+            original,
+            redirected_bytes: 0,
+            received_at_fin_wait2: 0,
+            first_seq: 0,
+            pad: 0,
+            flags: 0,
+            listener_port_be: port.to_be(),
+            lane: LaneState::Native as u8,
+            established: 0,
+        };
+        sys::put(self.tracked.as_fd(), &socket.as_raw_fd(), &record)
     }
 
     /// Where the client of an accepted socket meant to connect; `None` if it did not come by a hook.

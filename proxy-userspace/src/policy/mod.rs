@@ -14,7 +14,7 @@ mod profile;
 mod table;
 
 pub use endpoint::{OtlpEndpoint, OtlpEndpointError};
-pub use modes::{SkMsgMode, UnknownWord, WhenProxyDown};
+pub use modes::{ClientAddress, SkMsgMode, UnknownWord, WhenProxyDown};
 pub(crate) use notation::WrittenPorts;
 pub use parse::{PortProblem, PortSetError};
 pub use ports::PortSet;

@@ -73,6 +73,28 @@ impl WhenProxyDown {
     }
 }
 
+/// Whose address an application sees as that of a client whose connection came through the proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientAddress {
+    /// The client's own, as without a proxy.
+    #[default]
+    Preserve,
+    /// The proxy's: an address of the workload itself.
+    Proxy,
+}
+
+impl ClientAddress {
+    /// The word used in flags, files and listings.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Preserve => "preserve",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 impl FromStr for SkMsgMode {
     type Err = UnknownWord;
 
@@ -119,6 +141,9 @@ mod tests {
         }
         for choice in [WhenProxyDown::Open, WhenProxyDown::Strict] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
+            assert_eq!(serde_json::to_value(choice).unwrap(), choice.label());
+        }
+        for choice in [ClientAddress::Preserve, ClientAddress::Proxy] {
             assert_eq!(serde_json::to_value(choice).unwrap(), choice.label());
         }
     }
