@@ -77,6 +77,8 @@ pub enum RuleSource {
     Workload = 3,
     /// `sluice ports`, on the running agent.
     Live = 4,
+    /// The destination: a Service's or a pod's annotation, for those that connect to it.
+    Destination = 5,
 }
 
 impl RuleSource {
@@ -88,6 +90,7 @@ impl RuleSource {
             2 => Self::Node,
             3 => Self::Workload,
             4 => Self::Live,
+            5 => Self::Destination,
             _ => Self::None,
         }
     }
@@ -101,6 +104,7 @@ impl RuleSource {
             Self::Node => "node",
             Self::Workload => "workload",
             Self::Live => "live",
+            Self::Destination => "destination",
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, maps::lpm_trie::Key};
 use proxy_common::{
-    Decision, Destination, Direction, PortRule, PrefixLens, SUBNET_KEY_BITS, SubnetKey, Workload, decide,
-    flags,
+    Destination, Direction, PortRule, PrefixLens, SUBNET_KEY_BITS, SubnetKey, Workload, decide, flags,
 };
 
 use crate::maps::{DESTINATIONS, HEARTBEAT, PORTS, SKIP_SUBNETS, WORKLOADS, settings};
@@ -42,14 +41,14 @@ fn rule_in_profile(profile: u32, direction: Direction, lens: PrefixLens, port: u
     })
 }
 
-/// What the destination itself says of how it is to be spoken to, where it is a Service or a pod that
-/// says anything: opaque or not. Whether it skips a port is its own business.
+/// What is known of the port at the destination, a Service or a pod: whether it is opaque. Nothing is known
+/// of most.
 #[inline(always)]
 pub(crate) fn destination_rule(addr_be: [u8; 16], port: u16) -> Option<PortRule> {
     // SAFETY: the value is copied at once.
     let Destination { profile, prefix_lens } = *unsafe { DESTINATIONS.get(addr_be) }?;
     let rule = rule_in_profile(profile, Direction::Inbound, prefix_lens, port);
-    Some(if rule.decision() == Decision::Opaque { rule } else { PortRule::DETECT })
+    (rule != PortRule::DETECT).then_some(rule)
 }
 
 /// Whether the workload leaves this peer alone.

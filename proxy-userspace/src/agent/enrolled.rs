@@ -274,8 +274,13 @@ impl Enrolled {
     }
 
     /// What the kernel is to know of it.
-    pub(super) fn enrolment(&self) -> Enrolment {
-        self.enrolment.clone()
+    pub(super) fn enrolment(&self) -> &Enrolment {
+        &self.enrolment
+    }
+
+    /// Whether both have the same listeners.
+    pub(super) fn shares_place_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.place, &other.place)
     }
 
     /// Id of its cgroup.

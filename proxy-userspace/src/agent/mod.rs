@@ -13,7 +13,12 @@ mod run;
 mod side;
 mod sk_msg;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+};
 
 use proxy_common::LogLevel;
 use tokio::task::JoinHandle;
@@ -27,7 +32,7 @@ use crate::{
     connection::{Live, ReportSink},
     kernel::{Cgroup, Control, Dataplane, KernelError, Records},
     metrics::Metrics,
-    policy::SkMsgMode,
+    policy::{PortTable, SkMsgMode},
     spans::Spans,
     tap::Hub,
 };
@@ -79,6 +84,7 @@ pub(crate) struct Node {
     kernel_log: JoinHandle<()>,
     _heartbeat: Heartbeat,
     control: Control,
+    destinations: BTreeMap<IpAddr, PortTable>,
     records: Arc<Records>,
     metrics: Metrics,
     reports: Option<ReportSink>,
@@ -126,6 +132,7 @@ impl Node {
             kernel_log,
             _heartbeat: Heartbeat::start(dataplane.control()?).map_err(KernelError::Thread)?,
             control,
+            destinations: BTreeMap::new(),
             records,
             metrics,
             reports: options.reports,
@@ -151,36 +158,124 @@ impl Node {
         // Everything that can fail comes before the kernel is told anything. Dropping `next` closes the
         // new listeners and detaches the new hooks.
         let _changing = self.dataplane.lock_for_writing()?;
-        let live = self.control.workloads()?.into_iter().map(|view| (view.id, view.table)).collect();
-        let mut next = BTreeMap::new();
-        for enrolled in kept.iter().filter_map(|name| self.enrolled.get(*name)) {
-            next.insert(enrolled.name().to_owned(), enrolled.clone());
-        }
+        let live = self.live_tables()?;
+        let mut next = self.kept(|name| kept.contains(&name));
         for spec in specs {
-            let before = self.enrolled.get(spec.name());
-            let enrolled = match before.filter(|before| before.is_same_place(&spec, &self.sk_msg)) {
-                Some(before) => before.with_policy(&spec, &self.sk_msg),
-                None => {
-                    let failed = EnrolError::of(spec.name());
-                    self.prepare(spec).map_err(failed)?
-                }
-            };
+            let enrolled = self.make_ready(spec, &live)?;
             next.insert(enrolled.name().to_owned(), enrolled);
         }
-        for (name, enrolled) in &mut next {
-            if let Some(before) = self.enrolled.get(name) {
-                enrolled.keep_live_ports(before, &live);
+        self.commit(next, &live)
+    }
+
+    /// Enrols workloads, or gives enrolled ones another config, each by itself; those that are neither
+    /// in `specs` nor kept leave. One that cannot be enrolled is as if it were not there; why is returned.
+    ///
+    /// # Errors
+    /// When the kernel takes none of it; then nothing has changed.
+    fn apply_each(
+        &mut self,
+        specs: Vec<WorkloadSpec>,
+        is_kept: impl Fn(&str) -> bool,
+    ) -> Result<Vec<EnrolError>, EnrolError> {
+        let _changing = self.dataplane.lock_for_writing()?;
+        let live = self.live_tables()?;
+        let mut next = self.kept(is_kept);
+        let mut refused = Vec::new();
+        for spec in specs {
+            match self.make_ready(spec, &live) {
+                Ok(enrolled) => {
+                    next.insert(enrolled.name().to_owned(), enrolled);
+                }
+                Err(error) => refused.push(error),
             }
-            enrolled.attach(&mut self.dataplane, self.enrolled.values()).map_err(EnrolError::of(name))?;
-            enrolled.attach_inbound(&self.dataplane, self.enrolled.values());
         }
-        let enrolments: Vec<_> = next.values().map(Enrolled::enrolment).collect();
-        let stays = |id| enrolments.iter().any(|enrolment| enrolment.id == id);
-        let leaving: Vec<_> = self.enrolled.values().map(Enrolled::id).filter(|id| !stays(*id)).collect();
-        self.control.enrol(&enrolments, &leaving)?;
-        self.enrolled = next;
+        self.commit(next, &live)?;
+        Ok(refused)
+    }
+
+    /// The port configs as the kernel has them, by workload.
+    fn live_tables(&self) -> Result<BTreeMap<u64, PortTable>, KernelError> {
+        Ok(self.control.workloads()?.into_iter().map(|view| (view.id, view.table)).collect())
+    }
+
+    fn kept(&self, is_kept: impl Fn(&str) -> bool) -> BTreeMap<String, Enrolled> {
+        let kept = self.enrolled.iter().filter(|(name, _)| is_kept(name));
+        kept.map(|(name, enrolled)| (name.clone(), enrolled.clone())).collect()
+    }
+
+    /// Opens a workload's listeners and attaches its hooks, as far as it has not got them.
+    fn make_ready(
+        &mut self,
+        spec: WorkloadSpec,
+        live: &BTreeMap<u64, PortTable>,
+    ) -> Result<Enrolled, EnrolError> {
+        let name = spec.name().to_owned();
+        let before = self.enrolled.get(&name);
+        let mut enrolled = match before.filter(|before| before.is_same_place(&spec, &self.sk_msg)) {
+            Some(before) => before.with_policy(&spec, &self.sk_msg),
+            None => self.prepare(spec).map_err(EnrolError::of(&name))?,
+        };
+        if let Some(before) = before {
+            enrolled.keep_live_ports(before, live);
+        }
+        enrolled.attach(&mut self.dataplane, self.enrolled.values()).map_err(EnrolError::of(&name))?;
+        enrolled.attach_inbound(&self.dataplane, self.enrolled.values());
+        Ok(enrolled)
+    }
+
+    /// Tells the kernel what is different.
+    fn commit(
+        &mut self,
+        next: BTreeMap<String, Enrolled>,
+        live: &BTreeMap<u64, PortTable>,
+    ) -> Result<(), EnrolError> {
+        let is_known = |enrolled: &&Enrolled| {
+            let before = self.enrolled.get(enrolled.name()).map(Enrolled::enrolment);
+            before == Some(enrolled.enrolment())
+                && live.get(&enrolled.id()) == Some(&enrolled.enrolment().table)
+        };
+        let changed: Vec<_> = next
+            .values()
+            .filter(|enrolled| !is_known(enrolled))
+            .map(|enrolled| enrolled.enrolment().clone())
+            .collect();
+        let staying: BTreeSet<_> = next.values().map(Enrolled::id).collect();
+        let leaving: Vec<_> =
+            self.enrolled.values().map(Enrolled::id).filter(|id| !staying.contains(id)).collect();
+        if !changed.is_empty() || !leaving.is_empty() {
+            self.control.enrol(&changed, &leaving)?;
+        }
+        let before = std::mem::replace(&mut self.enrolled, next);
         self.inbound.watch(self.enrolled.values().filter_map(Enrolled::inbound));
-        self.enrolled.values().for_each(Enrolled::bring_inbound);
+        for enrolled in self.enrolled.values() {
+            if before.get(enrolled.name()).is_none_or(|before| !before.shares_place_with(enrolled)) {
+                enrolled.bring_inbound();
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets connections to these addresses be as their tables say, and to no others.
+    pub(crate) fn set_destinations(
+        &mut self,
+        destinations: BTreeMap<IpAddr, PortTable>,
+    ) -> Result<(), KernelError> {
+        let changed: Vec<_> = destinations
+            .iter()
+            .filter(|(address, table)| self.destinations.get(*address) != Some(*table))
+            .map(|(address, table)| (*address, table))
+            .collect();
+        let leaving: Vec<_> = self
+            .destinations
+            .keys()
+            .filter(|address| !destinations.contains_key(*address))
+            .copied()
+            .collect();
+        if !changed.is_empty() || !leaving.is_empty() {
+            let _changing = self.dataplane.lock_for_writing()?;
+            self.control.change_destinations(&changed, &leaving)?;
+        }
+        self.destinations = destinations;
         Ok(())
     }
 

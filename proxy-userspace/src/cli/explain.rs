@@ -39,6 +39,7 @@ fn explain(view: &WorkloadView, destination: SocketAddr) -> (&'static str, Strin
         RuleSource::Default => format!("port {ports}, in the built-in list of opaque ports"),
         RuleSource::Node => format!("port {ports}, in the node's lists"),
         RuleSource::Workload => format!("port {ports}, in the workload's own lists"),
+        RuleSource::Destination => format!("port {ports}, as the destination has it annotated"),
         RuleSource::Live => format!("port {ports}, set by `sluice ports`"),
     };
     let family_has_listener = if destination.ip().to_canonical().is_ipv4() {

@@ -20,13 +20,15 @@ pub(super) const ACCEPTED: &str = "ACCEPTED";
 pub(super) const LANES: &str = "LANES";
 pub(super) const EVENTS: &str = "EVENTS";
 pub(super) const TRACKED: &str = "TRACKED";
+pub(super) const DESTINATIONS: &str = "DESTINATIONS";
 pub(super) const INBOUND: &str = "INBOUND";
 pub(super) const INBOUND_LISTENERS: &str = "INBOUND_LISTENERS";
 pub(super) const LISTENING: &str = "LISTENING";
 pub(super) const NETNS: &str = "NETNS";
 
 /// The maps that the command line shares with the agent.
-pub(super) const PINNED: [&str; 7] = [WORKLOADS, NAMES, PORTS, SETTINGS, HEARTBEAT, AGENT, COUNTERS];
+pub(super) const PINNED: [&str; 8] =
+    [WORKLOADS, NAMES, PORTS, DESTINATIONS, SETTINGS, HEARTBEAT, AGENT, COUNTERS];
 
 /// Where maps are to be had.
 pub(super) trait MapSource {

@@ -4,37 +4,33 @@
 //! the kernel has. Each change is a transaction: a port config becomes a *new* profile, complete
 //! before one write points the workload to it; the old one is removed when nobody uses it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap as StdHashMap},
-    net::SocketAddr,
-    path::PathBuf,
-    thread,
-    time::Duration,
-};
+mod agent_status;
+mod destinations;
+mod profiles;
+
+use std::time::Duration;
 
 use aya::{
     Pod,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues},
 };
 use proxy_common::{
-    AGENT_BLOB_LEN, AgentBlob, Counter, LogLevel, PORT_MAP_CAPACITY, PortKey, PortRule, Settings, Workload,
-    WorkloadName,
+    AgentBlob, Counter, Destination, LogLevel, PortKey, PortRule, Settings, Workload, WorkloadName,
 };
 
+pub(crate) use self::agent_status::AgentStatus;
 use super::{
     error::KernelError,
-    maps::{self, AGENT, COUNTERS, HEARTBEAT, MapSource, NAMES, PORTS, SETTINGS, WORKLOADS, error},
+    maps::{
+        self, AGENT, COUNTERS, DESTINATIONS, HEARTBEAT, MapSource, NAMES, PORTS, SETTINGS, WORKLOADS, error,
+    },
     pins::Pins,
     sys,
 };
 use crate::policy::PortTable;
 
-/// How long a program that was running when a profile was replaced may still look into the old one.
-/// Programs run for microseconds; one that is overtaken all the same looks again.
-const PROFILE_GRACE: Duration = Duration::from_millis(20);
-
 /// A workload as the kernel is to know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Enrolment {
     /// Id of its cgroup.
     pub(crate) id: u64,
@@ -61,28 +57,6 @@ pub(crate) struct WorkloadView {
     pub(crate) table: PortTable,
 }
 
-/// What the running agent says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct AgentStatus {
-    /// Process id.
-    pub(crate) pid: u32,
-    /// Of the binary.
-    pub(crate) version: String,
-    /// The admin server's address.
-    pub(crate) admin: Option<SocketAddr>,
-    /// The config file.
-    pub(crate) config: Option<PathBuf>,
-    /// Why the config file as it is now is not in force.
-    pub(crate) config_error: Option<String>,
-    /// Workloads of the config that are not where they were, and not enrolled until they are back.
-    #[serde(default)]
-    pub(crate) missing: Vec<String>,
-    /// Whether `sk_msg` is in use, and why not.
-    pub(crate) sk_msg: String,
-    /// Settings of the config file that only a new agent puts in force.
-    pub(crate) restart_for: Option<String>,
-}
-
 /// A workload with another port config, and what else is to be known of it.
 struct Change<'a> {
     id: u64,
@@ -106,6 +80,7 @@ pub(crate) struct Control {
     workloads: HashMap<MapData, u64, Workload>,
     names: HashMap<MapData, u64, WorkloadName>,
     ports: HashMap<MapData, PortKey, PortRule>,
+    destinations: HashMap<MapData, [u8; 16], Destination>,
     settings: Array<MapData, Settings>,
     heartbeat: Array<MapData, u64>,
     agent: Array<MapData, AgentBlob>,
@@ -118,6 +93,7 @@ impl Control {
             workloads: maps::hash(source, WORKLOADS)?,
             names: maps::hash(source, NAMES)?,
             ports: maps::hash(source, PORTS)?,
+            destinations: maps::hash(source, DESTINATIONS)?,
             settings: maps::array(source, SETTINGS)?,
             heartbeat: maps::array(source, HEARTBEAT)?,
             agent: maps::array(source, AGENT)?,
@@ -278,86 +254,6 @@ impl Control {
         }
     }
 
-    /// The ids of profiles that have these tables; those that are not there yet are inserted.
-    fn insert_profiles<'a>(
-        &mut self,
-        tables: impl Iterator<Item = &'a PortTable>,
-    ) -> Result<Vec<u32>, KernelError> {
-        let known = self.tables()?;
-        let mut ids: StdHashMap<PortTable, u32> =
-            known.iter().map(|(id, table)| (table.clone(), *id)).collect();
-        let mut next_id = self.highest_profile(&known)?.wrapping_add(1);
-        let mut new = Vec::new();
-        let profiles = tables
-            .map(|table| {
-                *ids.entry(table.clone()).or_insert_with(|| {
-                    let id = next_id;
-                    next_id = next_id.wrapping_add(1);
-                    new.extend(table.keys(id));
-                    id
-                })
-            })
-            .collect();
-        self.insert_blocks(&new, known.iter().map(|(id, table)| table.keys(*id).len()).sum())?;
-        Ok(profiles)
-    }
-
-    /// Inserts the blocks of new profiles. Where one is refused, those before it are nobody's.
-    fn insert_blocks(&mut self, blocks: &[(PortKey, PortRule)], used: usize) -> Result<(), KernelError> {
-        let full = || KernelError::PortMapFull { needed: blocks.len(), used, capacity: PORT_MAP_CAPACITY };
-        if used + blocks.len() > PORT_MAP_CAPACITY as usize {
-            return Err(full());
-        }
-        for (key, rule) in blocks {
-            self.ports.insert(key, rule, 0).map_err(|source| {
-                let is_full = matches!(&source, MapError::SyscallError(call) if call.io_error.raw_os_error() == Some(libc::E2BIG));
-                if is_full { full() } else { error("write", PORTS)(source) }
-            })?;
-        }
-        Ok(())
-    }
-
-    fn remove_unused_profiles(&mut self) -> Result<(), KernelError> {
-        let used = self.profiles_in_use()?;
-        let unused: Vec<PortKey> = self
-            .ports
-            .keys()
-            .filter(|key| key.as_ref().map_or(true, |key| !used.contains(&key.profile)))
-            .collect::<Result<_, _>>()
-            .map_err(error("read", PORTS))?;
-        if unused.is_empty() {
-            return Ok(());
-        }
-        thread::sleep(PROFILE_GRACE);
-        for key in unused {
-            self.ports.remove(&key).map_err(error("write", PORTS))?;
-        }
-        Ok(())
-    }
-
-    fn profiles_in_use(&self) -> Result<BTreeSet<u32>, KernelError> {
-        self.workloads
-            .iter()
-            .map(|entry| entry.map(|(_, workload)| workload.profile))
-            .collect::<Result<_, _>>()
-            .map_err(error("read", WORKLOADS))
-    }
-
-    fn highest_profile(&self, tables: &BTreeMap<u32, PortTable>) -> Result<u32, KernelError> {
-        let in_use = self.profiles_in_use()?.last().copied().unwrap_or_default();
-        Ok(tables.last_key_value().map_or(0, |(id, _)| *id).max(in_use))
-    }
-
-    /// The port configs in the kernel, by profile. A profile without a rule has no entry.
-    fn tables(&self) -> Result<BTreeMap<u32, PortTable>, KernelError> {
-        let mut entries = BTreeMap::<u32, Vec<(PortKey, PortRule)>>::new();
-        for entry in self.ports.iter() {
-            let (key, rule) = entry.map_err(error("read", PORTS))?;
-            entries.entry(key.profile).or_default().push((key, rule));
-        }
-        Ok(entries.into_iter().map(|(id, entries)| (id, PortTable::from_keys(entries))).collect())
-    }
-
     /// What the programs are told.
     pub(crate) fn settings(&self) -> Result<Settings, KernelError> {
         self.settings.get(&0, 0).map_err(error("read", SETTINGS))
@@ -386,23 +282,6 @@ impl Control {
         Ok(Duration::from_nanos(sys::monotonic_ns().saturating_sub(beat)))
     }
 
-    /// What the agent says of itself.
-    pub(crate) fn agent_status(&self) -> Result<AgentStatus, KernelError> {
-        let blob = self.agent.get(&0, 0).map_err(error("read", AGENT))?;
-        let len = blob.json.iter().position(|byte| *byte == 0).unwrap_or(AGENT_BLOB_LEN);
-        Ok(serde_json::from_slice(&blob.json[..len]).unwrap_or_default())
-    }
-
-    /// Says something of the agent. What is too long is cut, so that the rest fits.
-    pub(crate) fn set_agent_status(&mut self, status: &AgentStatus) -> Result<(), KernelError> {
-        let json = status_json(status.clone());
-        let mut blob = AgentBlob { json: [0; AGENT_BLOB_LEN] };
-        if let Some(room) = blob.json.get_mut(..json.len()) {
-            room.copy_from_slice(&json);
-        }
-        self.agent.set(0, blob, 0).map_err(error("write", AGENT))
-    }
-
     /// Sets every counter to zero.
     pub(super) fn reset_counters(&mut self) -> Result<(), KernelError> {
         for counter in Counter::ALL {
@@ -428,8 +307,8 @@ impl Control {
     }
 }
 
-fn entry<V: Pod>(map: &HashMap<MapData, u64, V>, id: u64) -> Result<Option<V>, MapError> {
-    match map.get(&id, 0) {
+fn entry<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, key: K) -> Result<Option<V>, MapError> {
+    match map.get(&key, 0) {
         Ok(value) => Ok(Some(value)),
         Err(MapError::KeyNotFound) => Ok(None),
         Err(error) => Err(error),
@@ -437,61 +316,12 @@ fn entry<V: Pod>(map: &HashMap<MapData, u64, V>, id: u64) -> Result<Option<V>, M
 }
 
 /// Writes an entry; `None` removes it.
-fn put<V: Pod>(map: &mut HashMap<MapData, u64, V>, id: u64, value: Option<V>) -> Result<(), MapError> {
+fn put<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, key: K, value: Option<V>) -> Result<(), MapError> {
     let Some(value) = value else {
-        return match map.remove(&id) {
+        return match map.remove(&key) {
             Err(MapError::KeyNotFound) => Ok(()),
             result => result,
         };
     };
-    map.insert(id, value, 0)
-}
-
-/// The status as JSON of at most [`AGENT_BLOB_LEN`] bytes.
-fn status_json(mut status: AgentStatus) -> Vec<u8> {
-    const LONGEST_ERROR: usize = AGENT_BLOB_LEN / 4;
-    let json_of = |status: &AgentStatus| serde_json::to_vec(status).unwrap_or_default();
-    let mut json = json_of(&status);
-    if json.len() > AGENT_BLOB_LEN
-        && let Some(error) = &mut status.config_error
-    {
-        error.truncate(error.floor_char_boundary(LONGEST_ERROR));
-        json = json_of(&status);
-    }
-    let mut unnamed = 0_usize;
-    while json.len() > AGENT_BLOB_LEN && status.missing.len() > 1 {
-        // The last one says how many came before it.
-        let keep = status.missing.len().saturating_sub(if unnamed == 0 { 1 } else { 2 });
-        unnamed += status.missing.len() - keep - usize::from(unnamed > 0);
-        status.missing.truncate(keep);
-        status.missing.push(format!("and {unnamed} more"));
-        json = json_of(&status);
-    }
-    json
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_that_is_too_long_is_cut_and_still_read() {
-        let missing: Vec<_> =
-            (0..250).map(|n| format!("workload-{n}: cgroup gone: /sys/fs/cgroup/{n}")).collect();
-        let status =
-            AgentStatus { pid: 7, config_error: Some("x".repeat(5000)), missing, ..AgentStatus::default() };
-        let json = status_json(status.clone());
-        assert!(json.len() <= AGENT_BLOB_LEN, "{} bytes", json.len());
-        let read: AgentStatus = serde_json::from_slice(&json).unwrap();
-        assert_eq!(read.pid, 7);
-        let (last, named) = read.missing.split_last().unwrap();
-        assert_eq!(named, &status.missing[..named.len()]);
-        assert_eq!(*last, format!("and {} more", 250 - named.len()));
-    }
-
-    #[test]
-    fn a_status_that_fits_is_whole() {
-        let status = AgentStatus { missing: vec!["a".to_owned(), "b".to_owned()], ..AgentStatus::default() };
-        assert_eq!(serde_json::from_slice::<AgentStatus>(&status_json(status.clone())).unwrap(), status);
-    }
+    map.insert(key, value, 0)
 }
