@@ -2,29 +2,67 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd as _, RawFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use proxy_common::{IpVersion, WorkloadName, flags};
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{sync::Notify, task::JoinHandle};
 
-use super::{KernelSide, SkMsg};
+use super::{
+    KernelSide, SkMsg,
+    listeners::{Listeners, port},
+};
 use crate::{
     connection::{self, Downstream, Surroundings},
     kernel::{Attached, Cgroup, Dataplane, Enrolment, InboundHook, KernelError, Netns, NetnsId, Records},
     policy::{ClientAddress, PortTable, SkMsgMode, WhenProxyDown},
 };
 
+/// Where the network namespace of a workload is to be had.
+#[derive(Debug)]
+pub(crate) enum NetnsAt {
+    /// It is this process's own.
+    Own,
+    /// In a file: `/run/netns/NAME` or `/proc/PID/ns/net`.
+    File(PathBuf),
+    /// It is held open already.
+    Held(Netns, NetnsId),
+}
+
+impl NetnsAt {
+    fn open(&self) -> Result<Netns, KernelError> {
+        match self {
+            Self::Own => Ok(Netns::own()),
+            Self::File(path) => Netns::open(path),
+            Self::Held(netns, _) => Ok(netns.clone()),
+        }
+    }
+
+    /// Which one is there now.
+    fn id(&self) -> Option<NetnsId> {
+        match self {
+            Self::Own => None,
+            Self::File(path) => Netns::id_at(path),
+            Self::Held(_, id) => Some(*id),
+        }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Own | Self::Held(..) => None,
+        }
+    }
+}
+
 /// What is to be enrolled, and how.
 #[derive(Debug)]
 pub(crate) struct WorkloadSpec {
     pub(crate) name: String,
     pub(crate) cgroup: Cgroup,
-    pub(crate) netns: Option<PathBuf>,
+    pub(crate) netns: NetnsAt,
     pub(crate) table: PortTable,
     pub(crate) when_proxy_down: WhenProxyDown,
     pub(crate) include_loopback: bool,
@@ -43,7 +81,7 @@ impl WorkloadSpec {
         Self {
             name: name.to_owned(),
             cgroup,
-            netns: None,
+            netns: NetnsAt::Own,
             table,
             when_proxy_down: WhenProxyDown::default(),
             include_loopback: false,
@@ -90,7 +128,7 @@ pub(crate) struct Enrolled {
 #[derive(Debug)]
 struct Place {
     cgroup: Cgroup,
-    netns: Option<PathBuf>,
+    netns_path: Option<PathBuf>,
     netns_id: Option<NetnsId>,
     foreign_proxy: Option<(Cgroup, u16)>,
     /// As the spec has it.
@@ -149,13 +187,13 @@ impl Enrolled {
         let mut accepting = Vec::new();
         let mut inbound = None;
         // Before it is opened: one that takes its place in between is seen as another.
-        let netns_id = spec.netns.as_deref().and_then(Netns::id_at);
+        let netns_id = spec.netns.id();
         if let Some((_, port)) = &spec.foreign_proxy {
             enrolment.listener_v4_port = *port;
             enrolment.listener_v6_port = *port;
         } else {
-            let netns = spec.netns.as_deref().map_or_else(|| Ok(Netns::own()), Netns::open)?;
-            let listeners = Listeners::open(&netns, spec.netns.as_deref())?;
+            let netns = spec.netns.open()?;
+            let listeners = Listeners::open(&netns, spec.netns.path())?;
             if spec.inbound.is_some() && !netns.is_own() {
                 inbound = InboundPlace::of(&netns, &listeners);
             }
@@ -173,7 +211,7 @@ impl Enrolled {
         }
         let place = Place {
             cgroup: spec.cgroup,
-            netns: spec.netns,
+            netns_path: spec.netns.path().map(Path::to_owned),
             netns_id,
             foreign_proxy: spec.foreign_proxy,
             inbound_wanted: spec.inbound,
@@ -205,8 +243,8 @@ impl Enrolled {
     pub(super) fn is_same_place(&self, spec: &WorkloadSpec, sk_msg: &SkMsg) -> bool {
         let key = |(cgroup, port): &(Cgroup, u16)| (cgroup.id(), *port);
         self.place.cgroup.id() == spec.cgroup.id()
-            && self.place.netns == spec.netns
-            && spec.netns.as_deref().and_then(Netns::id_at).is_none_or(|id| self.place.netns_id == Some(id))
+            && self.place.netns_path.as_deref() == spec.netns.path()
+            && spec.netns.id().is_none_or(|id| self.place.netns_id == Some(id))
             && self.place.inbound_wanted == spec.inbound
             && self.place.foreign_proxy.as_ref().map(key) == spec.foreign_proxy.as_ref().map(key)
             && (self.enrolment.flags & flags::SK_MSG == spec.flags(sk_msg) & flags::SK_MSG)
@@ -308,44 +346,4 @@ impl InboundPlace {
             .collect();
         Some(Self { netns: netns.clone(), netns_cookie, listeners })
     }
-}
-
-/// The proxy's listeners in one network namespace; none where there is no loopback address.
-#[derive(Default)]
-struct Listeners {
-    v4: Option<TcpListener>,
-    v6: Option<TcpListener>,
-}
-
-impl Listeners {
-    fn open(netns: &Netns, path: Option<&Path>) -> Result<Self, KernelError> {
-        let error = |action, source| KernelError::Netns {
-            action,
-            path: path.map_or_else(|| PathBuf::from("/proc/self/ns/net"), Path::to_owned),
-            source,
-        };
-        let mut listeners = Self::default();
-        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-            let opened = netns.enter(|| connection::listen(ip)).map_err(|source| error("enter", source))?;
-            match opened.and_then(TcpListener::from_std) {
-                Ok(listener) if ip.is_ipv4() => listeners.v4 = Some(listener),
-                Ok(listener) => listeners.v6 = Some(listener),
-                Err(source) if is_no_address(&source) => {
-                    tracing::warn!(%ip, netns = ?path, %source, "cannot listen (is lo up?): such connections go direct");
-                }
-                Err(source) => return Err(error("listen in", source)),
-            }
-        }
-        Ok(listeners)
-    }
-}
-
-/// The port of a listener; 0 where there is none.
-fn port(listener: Option<&TcpListener>) -> u16 {
-    listener.and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port())
-}
-
-/// Whether the namespace has no such address: lo is down, or there is no IPv6.
-fn is_no_address(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }

@@ -8,6 +8,7 @@ pub(crate) mod descriptors;
 mod enrolled;
 mod heartbeat;
 mod inbound;
+mod listeners;
 mod place;
 mod run;
 mod side;
@@ -24,7 +25,7 @@ use proxy_common::LogLevel;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::{
-    enrolled::{Enrolled, WorkloadSpec},
+    enrolled::{Enrolled, NetnsAt, WorkloadSpec},
     run::{RunOptions, run},
 };
 use self::{heartbeat::Heartbeat, inbound::InboundWatch, side::KernelSide, sk_msg::SkMsg};

@@ -12,8 +12,8 @@ use proxy_common::LogLevel;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    EnrolError, Node, NodeOptions, NotRoot, WorkloadSpec, config_file::ConfigFile, descriptors, place::Found,
-    require_root,
+    EnrolError, NetnsAt, Node, NodeOptions, NotRoot, WorkloadSpec, config_file::ConfigFile, descriptors,
+    place::Found, require_root,
 };
 use crate::{
     admin::{AdminError, AdminServer, AdminState},
@@ -308,7 +308,7 @@ fn spec(config: &Config, workload: &WorkloadConfig) -> Result<WorkloadSpec, Kern
         None => None,
     };
     Ok(WorkloadSpec {
-        netns: workload.netns.clone(),
+        netns: workload.netns.clone().map_or(NetnsAt::Own, NetnsAt::File),
         when_proxy_down: workload.when_proxy_down,
         include_loopback: workload.include_loopback,
         sk_msg: workload.sk_msg,
