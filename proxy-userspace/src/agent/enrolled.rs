@@ -17,7 +17,7 @@ use super::{
 use crate::{
     connection::{self, Downstream, Surroundings},
     kernel::{Attached, Cgroup, Dataplane, Enrolment, InboundHook, KernelError, Netns, NetnsId, Records},
-    policy::{ClientAddress, PortTable, SkMsgMode, WhenProxyDown},
+    policy::{ClientAddress, PortTable, SkMsgMode, SubnetSet, WhenProxyDown},
 };
 
 /// Where the network namespace of a workload is to be had.
@@ -64,6 +64,8 @@ pub(crate) struct WorkloadSpec {
     pub(crate) cgroup: Cgroup,
     pub(crate) netns: NetnsAt,
     pub(crate) table: PortTable,
+    /// Peers that are left alone, in both directions.
+    pub(crate) skip_subnets: SubnetSet,
     pub(crate) when_proxy_down: WhenProxyDown,
     pub(crate) include_loopback: bool,
     pub(crate) report_skipped: bool,
@@ -83,6 +85,7 @@ impl WorkloadSpec {
             cgroup,
             netns: NetnsAt::Own,
             table,
+            skip_subnets: SubnetSet::EMPTY,
             when_proxy_down: WhenProxyDown::default(),
             include_loopback: false,
             report_skipped: false,
@@ -183,6 +186,7 @@ impl Enrolled {
             listener_v4_port: 0,
             listener_v6_port: 0,
             table: spec.table.clone(),
+            skip_subnets: spec.skip_subnets.clone(),
         };
         let mut accepting = Vec::new();
         let mut inbound = None;
@@ -223,8 +227,12 @@ impl Enrolled {
 
     /// The same workload with the policy of `spec`.
     pub(super) fn with_policy(&self, spec: &WorkloadSpec, sk_msg: &SkMsg) -> Self {
-        let enrolment =
-            Enrolment { flags: spec.flags(sk_msg), table: spec.table.clone(), ..self.enrolment.clone() };
+        let enrolment = Enrolment {
+            flags: spec.flags(sk_msg),
+            table: spec.table.clone(),
+            skip_subnets: spec.skip_subnets.clone(),
+            ..self.enrolment.clone()
+        };
         Self { enrolment, configured: spec.table.clone(), ..self.clone() }
     }
 

@@ -313,6 +313,7 @@ fn spec(config: &Config, workload: &WorkloadConfig) -> Result<WorkloadSpec, Kern
         include_loopback: workload.include_loopback,
         sk_msg: workload.sk_msg,
         inbound: workload.inbound,
+        skip_subnets: workload.skip_subnets.clone(),
         foreign_proxy,
         ..WorkloadSpec::new(&workload.name, cgroup, config.table(workload))
     })

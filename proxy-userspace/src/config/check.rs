@@ -9,8 +9,8 @@ use proxy_common::WorkloadName;
 use toml::Spanned;
 
 use super::error::{Setting, ValueProblem};
-use super::{Config, DEFAULT_ADMIN, ForeignProxy, WorkloadConfig, file};
-use crate::policy::{ClientAddress, OtlpEndpoint, PortRules, PortSet, SkMsgMode};
+use super::{Config, DEFAULT_ADMIN, ForeignProxy, KubernetesConfig, WorkloadConfig, file};
+use crate::policy::{ClientAddress, OtlpEndpoint, PortRules, PortSet, SkMsgMode, SubnetSet};
 
 /// A value that a setting cannot have.
 pub(super) struct Wrong {
@@ -36,6 +36,8 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         skip_inbound: node.ports("skip-inbound-ports", file.skip_inbound_ports)?,
     };
 
+    let skip_subnets = node.subnets("skip-subnets", file.skip_subnets)?.unwrap_or_default();
+    let kubernetes = file.kubernetes.map(kubernetes).transpose()?;
     let mut names: HashSet<String> = HashSet::new();
     // With the name of the workload that has it.
     let mut cgroups: HashMap<PathBuf, String> = HashMap::new();
@@ -45,7 +47,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         let inbound = written.inbound.unwrap_or(file.inbound);
         let client_address = written.client_address.unwrap_or(file.client_address);
         let inbound = inbound.then_some(client_address);
-        let workload = workload(written, file.sk_msg, inbound)?;
+        let workload = workload(written, file.sk_msg, inbound, &skip_subnets)?;
         let name = workload.name.clone();
         if !names.insert(name.clone()) {
             let problem = ValueProblem::NameTaken { got: name.clone() };
@@ -57,7 +59,35 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         }
         workloads.push(workload);
     }
-    Ok(Config { admin, sk_msg: file.sk_msg, otlp_endpoint, ports, workloads })
+    Ok(Config {
+        admin,
+        sk_msg: file.sk_msg,
+        otlp_endpoint,
+        ports,
+        skip_subnets,
+        inbound: file.inbound.then_some(file.client_address),
+        kubernetes,
+        workloads,
+    })
+}
+
+/// Checks how pods are enrolled.
+fn kubernetes(written: file::Kubernetes) -> Result<KubernetesConfig, Wrong> {
+    let node = Owner(None);
+    let node_name = match written.node_name {
+        Some(name) if name.get_ref().is_empty() => {
+            let problem = ValueProblem::NodeName;
+            return Err(node.wrong("kubernetes.node-name", name.span().start, problem));
+        }
+        name => name.map(Spanned::into_inner),
+    };
+    let kubeconfig = written.kubeconfig.map(|path| node.path("kubernetes.kubeconfig", &path)).transpose()?;
+    Ok(KubernetesConfig {
+        enrol: written.enrol,
+        node_name,
+        kubeconfig,
+        when_proxy_down: written.when_proxy_down,
+    })
 }
 
 /// Checks one workload on its own.
@@ -65,6 +95,7 @@ fn workload(
     written: file::Workload,
     node_sk_msg: SkMsgMode,
     inbound: Option<ClientAddress>,
+    node_subnets: &SubnetSet,
 ) -> Result<WorkloadConfig, Wrong> {
     let name = written.name.get_ref().clone();
     let owner = Owner(Some(&name));
@@ -77,12 +108,14 @@ fn workload(
         skip_outbound: owner.ports("skip-outbound-ports", written.skip_outbound_ports)?,
         skip_inbound: owner.ports("skip-inbound-ports", written.skip_inbound_ports)?,
     };
+    let skip_subnets = owner.subnets("skip-subnets", written.skip_subnets)?;
     let foreign_proxy =
         written.foreign_proxy.map(|proxy| owner.foreign_proxy(&cgroup, &proxy)).transpose()?;
     Ok(WorkloadConfig {
         cgroup,
         netns,
         ports,
+        skip_subnets: skip_subnets.unwrap_or_else(|| node_subnets.clone()),
         when_proxy_down: written.when_proxy_down,
         include_loopback: written.include_loopback,
         sk_msg: written.sk_msg.unwrap_or(node_sk_msg),
@@ -147,6 +180,17 @@ impl Owner<'_> {
             Ok(ports) => Ok(Some(ports)),
             Err(error) => Err(self.wrong(key, offset, ValueProblem::Ports(error))),
         }
+    }
+
+    /// A list of subnets, where there is one.
+    fn subnets(
+        &self,
+        key: &'static str,
+        written: Option<Spanned<String>>,
+    ) -> Result<Option<SubnetSet>, Wrong> {
+        let Some(written) = written else { return Ok(None) };
+        let parsed = written.get_ref().parse();
+        parsed.map(Some).map_err(|error| self.wrong(key, written.span().start, ValueProblem::Subnets(error)))
     }
 
     /// A proxy outside of the workload that it serves.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use proxy_common::WorkloadName;
 
-use crate::policy::{OtlpEndpointError, PortSetError};
+use crate::policy::{OtlpEndpointError, PortSetError, SubnetSetError};
 
 /// Why there is no config.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,12 @@ pub enum ValueProblem {
     /// A list of ports that cannot be read.
     #[error(transparent)]
     Ports(#[from] PortSetError),
+    /// A list of subnets that cannot be read.
+    #[error(transparent)]
+    Subnets(#[from] SubnetSetError),
+    /// A node without a name.
+    #[error("expected the name of this node, as `kubectl get nodes` shows it, got an empty one")]
+    NodeName,
     /// Not the URL of a collector.
     #[error(transparent)]
     OtlpEndpoint(#[from] OtlpEndpointError),

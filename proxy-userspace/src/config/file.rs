@@ -11,7 +11,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::DEFAULT_ADMIN;
-use crate::policy::{ClientAddress, DEFAULT_OPAQUE_PORTS, PortSet, SkMsgMode, WhenProxyDown, WrittenPorts};
+use crate::policy::{
+    ClientAddress, DEFAULT_OPAQUE_PORTS, EnrolMode, PortSet, SkMsgMode, WhenProxyDown, WrittenPorts,
+};
 
 /// A list of ports, where there is one.
 pub(super) type Ports = Option<Spanned<WrittenPorts>>;
@@ -44,6 +46,11 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(with = "PortSet")]
     pub(super) skip_inbound_ports: Ports,
+    /// Peers that are never touched, in both directions: subnets and addresses with commas between them,
+    /// such as 10.0.0.0/8,fd00::/8.
+    #[serde(default)]
+    #[schemars(with = "String", skip_serializing_if = "Option::is_none")]
+    pub(super) skip_subnets: Option<Spanned<String>>,
     /// Whether connections that workloads accept are proxied too, where the workload has a network
     /// namespace of its own.
     #[serde(default = "yes")]
@@ -54,9 +61,34 @@ pub(super) struct File {
     /// What becomes of requests that carry a trace.
     #[serde(default)]
     pub(super) tracing: Tracing,
-    /// What is enrolled.
+    /// Enrols this node's pods by their annotations; absent, pods are left alone.
+    #[serde(default)]
+    #[schemars(with = "Kubernetes", skip_serializing_if = "Option::is_none")]
+    pub(super) kubernetes: Option<Kubernetes>,
+    /// What is enrolled besides.
     #[serde(default)]
     pub(super) workload: Vec<Workload>,
+}
+
+/// The cluster that this node is in.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Kubernetes {
+    /// Which pods are enrolled.
+    #[serde(default)]
+    pub(super) enrol: EnrolMode,
+    /// The name of this node; absent, the environment variable NODE_NAME says.
+    #[serde(default)]
+    #[schemars(with = "String", length(min = 1, max = 253), skip_serializing_if = "Option::is_none")]
+    pub(super) node_name: Option<Spanned<String>>,
+    /// The kubeconfig file that tells where the API server is, an absolute path; absent, the pod's service
+    /// account does, or the environment variable KUBECONFIG.
+    #[serde(default)]
+    #[schemars(with = "String", regex(pattern = "^/"), skip_serializing_if = "Option::is_none")]
+    pub(super) kubeconfig: Option<Spanned<String>>,
+    /// What becomes of pods' new connections while no proxy is alive.
+    #[serde(default)]
+    pub(super) when_proxy_down: WhenProxyDown,
 }
 
 /// What becomes of requests that carry a trace.
@@ -97,6 +129,10 @@ pub(super) struct Workload {
     #[serde(default)]
     #[schemars(with = "PortSet")]
     pub(super) skip_inbound_ports: Ports,
+    /// Peers that are never touched, in both directions; replaces the node's list.
+    #[serde(default)]
+    #[schemars(with = "String", skip_serializing_if = "Option::is_none")]
+    pub(super) skip_subnets: Option<Spanned<String>>,
     /// What becomes of its new connections while no proxy is alive.
     #[serde(default)]
     pub(super) when_proxy_down: WhenProxyDown,

@@ -15,7 +15,10 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Place, Setting, ValueProblem};
-use crate::policy::{ClientAddress, OtlpEndpoint, PortRules, PortTable, SkMsgMode, WhenProxyDown, compile};
+use crate::policy::{
+    ClientAddress, EnrolMode, OtlpEndpoint, PortRules, PortTable, SkMsgMode, SubnetSet, WhenProxyDown,
+    compile,
+};
 
 /// Where the admin server listens unless it is told: Linkerd's admin port, on loopback.
 pub const DEFAULT_ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4191));
@@ -31,8 +34,27 @@ pub struct Config {
     pub otlp_endpoint: Option<OtlpEndpoint>,
     /// The port lists for workloads without their own.
     pub ports: PortRules,
-    /// What is enrolled, in the order of the file; no two have the same name or cgroup.
+    /// Peers that workloads without their own list leave alone.
+    pub skip_subnets: SubnetSet,
+    /// Whose address pods see as that of their clients, where the connections that they accept are proxied.
+    pub inbound: Option<ClientAddress>,
+    /// The cluster whose pods on this node are enrolled, if any.
+    pub kubernetes: Option<KubernetesConfig>,
+    /// What is enrolled besides, in the order of the file; no two have the same name or cgroup.
     pub workloads: Vec<WorkloadConfig>,
+}
+
+/// How this node's pods are enrolled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesConfig {
+    /// Which pods.
+    pub enrol: EnrolMode,
+    /// The name of this node, where it is not in the environment.
+    pub node_name: Option<String>,
+    /// Where the API server is, an absolute path; `None` asks the service account or the environment.
+    pub kubeconfig: Option<PathBuf>,
+    /// What becomes of pods' connections while no proxy is alive.
+    pub when_proxy_down: WhenProxyDown,
 }
 
 /// One enrolled workload.
@@ -47,6 +69,8 @@ pub struct WorkloadConfig {
     pub netns: Option<PathBuf>,
     /// Its own port lists.
     pub ports: PortRules,
+    /// Peers that it leaves alone; the node's choice where it has none of its own.
+    pub skip_subnets: SubnetSet,
     /// What becomes of its connections while no proxy is alive.
     pub when_proxy_down: WhenProxyDown,
     /// Whether its connections to loopback addresses are proxied too.

@@ -32,6 +32,9 @@ fn an_empty_file_is_the_defaults_without_workloads() {
         sk_msg: SkMsgMode::Auto,
         otlp_endpoint: None,
         ports: PortRules::default(),
+        skip_subnets: SubnetSet::EMPTY,
+        inbound: Some(ClientAddress::Preserve),
+        kubernetes: None,
         workloads: vec![],
     };
     assert_eq!(parse("").unwrap(), expected);
@@ -56,6 +59,7 @@ fn a_workload_needs_only_a_name_and_a_cgroup() {
         cgroup: "/sys/fs/cgroup/web".into(),
         netns: None,
         ports: PortRules::default(),
+        skip_subnets: SubnetSet::EMPTY,
         when_proxy_down: WhenProxyDown::Open,
         include_loopback: false,
         sk_msg: SkMsgMode::Auto,
@@ -76,8 +80,14 @@ fn every_setting_is_read() {
          opaque-ports = '3306, 1-9'
          skip-outbound-ports = 4567
          skip-inbound-ports = ''
+         skip-subnets = 'fd00::/8'
          inbound = false
          tracing = { otlp-endpoint = 'http://collector:4318' }
+         [kubernetes]
+         enrol = 'all'
+         node-name = 'node-1'
+         kubeconfig = '/etc/kubeconfig'
+         when-proxy-down = 'strict'
          [[workload]]
          name = 'shop/web-0'
          cgroup = '/sys/fs/cgroup//shop/'
@@ -85,6 +95,7 @@ fn every_setting_is_read() {
          opaque-ports = '1'
          skip-outbound-ports = '2'
          skip-inbound-ports = '3'
+         skip-subnets = '10.9.9.9/8'
          when-proxy-down = 'strict'
          include-loopback = true
          sk-msg = 'on'
@@ -97,11 +108,20 @@ fn every_setting_is_read() {
         sk_msg: SkMsgMode::Off,
         otlp_endpoint: Some("http://collector:4318".parse().unwrap()),
         ports: PortRules { opaque: ports("1-9,3306"), skip_outbound: ports("4567"), skip_inbound: ports("") },
+        skip_subnets: "fd00::/8".parse().unwrap(),
+        inbound: None,
+        kubernetes: Some(KubernetesConfig {
+            enrol: EnrolMode::All,
+            node_name: Some("node-1".into()),
+            kubeconfig: Some("/etc/kubeconfig".into()),
+            when_proxy_down: WhenProxyDown::Strict,
+        }),
         workloads: vec![WorkloadConfig {
             name: "shop/web-0".into(),
             cgroup: "/sys/fs/cgroup/shop".into(),
             netns: Some("/run/netns/web".into()),
             ports: PortRules { opaque: ports("1"), skip_outbound: ports("2"), skip_inbound: ports("3") },
+            skip_subnets: "10.0.0.0/8".parse().unwrap(),
             when_proxy_down: WhenProxyDown::Strict,
             include_loopback: true,
             sk_msg: SkMsgMode::On,

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, SkStorage, SockHash},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, SkStorage, SockHash},
 };
 
 use super::{error::KernelError, pins::Pins};
@@ -21,14 +21,15 @@ pub(super) const LANES: &str = "LANES";
 pub(super) const EVENTS: &str = "EVENTS";
 pub(super) const TRACKED: &str = "TRACKED";
 pub(super) const DESTINATIONS: &str = "DESTINATIONS";
+pub(super) const SKIP_SUBNETS: &str = "SKIP_SUBNETS";
 pub(super) const INBOUND: &str = "INBOUND";
 pub(super) const INBOUND_LISTENERS: &str = "INBOUND_LISTENERS";
 pub(super) const LISTENING: &str = "LISTENING";
 pub(super) const NETNS: &str = "NETNS";
 
 /// The maps that the command line shares with the agent.
-pub(super) const PINNED: [&str; 8] =
-    [WORKLOADS, NAMES, PORTS, DESTINATIONS, SETTINGS, HEARTBEAT, AGENT, COUNTERS];
+pub(super) const PINNED: [&str; 9] =
+    [WORKLOADS, NAMES, PORTS, DESTINATIONS, SKIP_SUBNETS, SETTINGS, HEARTBEAT, AGENT, COUNTERS];
 
 /// Where maps are to be had.
 pub(super) trait MapSource {
@@ -76,6 +77,13 @@ pub(super) fn hash<K: Pod, V: Pod>(
     name: &'static str,
 ) -> Result<HashMap<MapData, K, V>, KernelError> {
     HashMap::try_from(Map::HashMap(source.map_data(name)?)).map_err(error("open", name))
+}
+
+pub(super) fn lpm_trie<K: Pod, V: Pod>(
+    source: &dyn MapSource,
+    name: &'static str,
+) -> Result<LpmTrie<MapData, K, V>, KernelError> {
+    LpmTrie::try_from(Map::LpmTrie(source.map_data(name)?)).map_err(error("open", name))
 }
 
 pub(super) fn array<V: Pod>(

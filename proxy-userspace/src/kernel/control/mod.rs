@@ -7,27 +7,29 @@
 mod agent_status;
 mod destinations;
 mod profiles;
+mod subnets;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues},
+    maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues},
 };
 use proxy_common::{
-    AgentBlob, Counter, Destination, LogLevel, PortKey, PortRule, Settings, Workload, WorkloadName,
+    AgentBlob, Counter, Destination, LogLevel, PortKey, PortRule, Settings, SubnetKey, Workload, WorkloadName,
 };
 
 pub(crate) use self::agent_status::AgentStatus;
 use super::{
     error::KernelError,
     maps::{
-        self, AGENT, COUNTERS, DESTINATIONS, HEARTBEAT, MapSource, NAMES, PORTS, SETTINGS, WORKLOADS, error,
+        self, AGENT, COUNTERS, DESTINATIONS, HEARTBEAT, MapSource, NAMES, PORTS, SETTINGS, SKIP_SUBNETS,
+        WORKLOADS, error,
     },
     pins::Pins,
     sys,
 };
-use crate::policy::PortTable;
+use crate::policy::{PortTable, SubnetSet};
 
 /// A workload as the kernel is to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) struct Enrolment {
     pub(crate) listener_v6_port: u16,
     /// Its port config.
     pub(crate) table: PortTable,
+    /// The peers that it leaves alone.
+    pub(crate) skip_subnets: SubnetSet,
 }
 
 /// A workload as the kernel knows it.
@@ -65,6 +69,8 @@ struct Change<'a> {
     /// All but its profile, which is chosen when it is written.
     workload: Workload,
     table: &'a PortTable,
+    /// `None` where it keeps what it has.
+    skip_subnets: Option<&'a SubnetSet>,
 }
 
 /// What was in the maps before a change; `None` where nothing was.
@@ -81,6 +87,9 @@ pub(crate) struct Control {
     names: HashMap<MapData, u64, WorkloadName>,
     ports: HashMap<MapData, PortKey, PortRule>,
     destinations: HashMap<MapData, [u8; 16], Destination>,
+    skip_subnets: LpmTrie<MapData, SubnetKey, u8>,
+    /// What this process has written there, by workload.
+    subnets_of: BTreeMap<u64, SubnetSet>,
     settings: Array<MapData, Settings>,
     heartbeat: Array<MapData, u64>,
     agent: Array<MapData, AgentBlob>,
@@ -94,6 +103,8 @@ impl Control {
             names: maps::hash(source, NAMES)?,
             ports: maps::hash(source, PORTS)?,
             destinations: maps::hash(source, DESTINATIONS)?,
+            skip_subnets: maps::lpm_trie(source, SKIP_SUBNETS)?,
+            subnets_of: BTreeMap::new(),
             settings: maps::array(source, SETTINGS)?,
             heartbeat: maps::array(source, HEARTBEAT)?,
             agent: maps::array(source, AGENT)?,
@@ -148,13 +159,14 @@ impl Control {
                 name: Some(enrolment.name),
                 workload: Workload {
                     profile: 0,
-                    flags: enrolment.flags,
+                    flags: enrolment.flags | subnets::flag(&enrolment.skip_subnets),
                     prefix_lens: enrolment.table.prefix_lens(),
                     listener_v4_port_be: enrolment.listener_v4_port.to_be(),
                     listener_v6_port_be: enrolment.listener_v6_port.to_be(),
                     pad: 0,
                 },
                 table: &enrolment.table,
+                skip_subnets: Some(&enrolment.skip_subnets),
             })
             .collect();
         let level_bits = enrolments.iter().fold(0, |bits, enrolment| bits | enrolment.level_bits);
@@ -173,6 +185,7 @@ impl Control {
                 name: None,
                 workload: Workload { prefix_lens: table.prefix_lens(), ..view.workload },
                 table,
+                skip_subnets: None,
             })
             .collect();
         self.commit(&changes, &[], 0)
@@ -189,6 +202,8 @@ impl Control {
         let result = self.write(changes, leaving, level_bits, &mut before);
         if result.is_err() {
             self.take_back(before);
+        } else {
+            self.settle_subnets(changes, leaving);
         }
         // The profiles that nobody uses any more; after a failure, the new ones. The change is made or
         // taken back by now, so what goes wrong here takes room and does no other harm.
@@ -217,6 +232,9 @@ impl Control {
             if let Some(name) = change.name {
                 before.names.push((change.id, entry(&self.names, change.id).map_err(error("read", NAMES))?));
                 put(&mut self.names, change.id, Some(name)).map_err(error("write", NAMES))?;
+            }
+            if let Some(subnets) = change.skip_subnets {
+                self.add_subnets(change.id, subnets)?;
             }
             self.write_workload(change.id, Some(workload), before)?;
         }
