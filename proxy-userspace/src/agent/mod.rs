@@ -10,6 +10,7 @@ mod heartbeat;
 mod inbound;
 mod listeners;
 mod place;
+mod pods;
 mod run;
 mod side;
 mod sk_msg;
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use self::{
     enrolled::{Enrolled, NetnsAt, WorkloadSpec},
+    pods::{PodState, PodsView},
     run::{RunOptions, run},
 };
 use self::{heartbeat::Heartbeat, inbound::InboundWatch, side::KernelSide, sk_msg::SkMsg};
@@ -151,16 +153,20 @@ impl Node {
     /// # Errors
     /// When one of them cannot be enrolled; then nothing has changed.
     pub(crate) fn apply(&mut self, specs: Vec<WorkloadSpec>) -> Result<(), EnrolError> {
-        self.apply_and_keep(specs, &[])
+        self.apply_and_keep(specs, |_| false)
     }
 
     /// [`Self::apply`]; the enrolled workloads of these names stay as they are.
-    fn apply_and_keep(&mut self, specs: Vec<WorkloadSpec>, kept: &[&str]) -> Result<(), EnrolError> {
+    fn apply_and_keep(
+        &mut self,
+        specs: Vec<WorkloadSpec>,
+        is_kept: impl Fn(&str) -> bool,
+    ) -> Result<(), EnrolError> {
         // Everything that can fail comes before the kernel is told anything. Dropping `next` closes the
         // new listeners and detaches the new hooks.
         let _changing = self.dataplane.lock_for_writing()?;
         let live = self.live_tables()?;
-        let mut next = self.kept(|name| kept.contains(&name));
+        let mut next = self.kept(is_kept);
         for spec in specs {
             let enrolled = self.make_ready(spec, &live)?;
             next.insert(enrolled.name().to_owned(), enrolled);
@@ -177,17 +183,18 @@ impl Node {
         &mut self,
         specs: Vec<WorkloadSpec>,
         is_kept: impl Fn(&str) -> bool,
-    ) -> Result<Vec<EnrolError>, EnrolError> {
+    ) -> Result<Vec<(String, EnrolError)>, EnrolError> {
         let _changing = self.dataplane.lock_for_writing()?;
         let live = self.live_tables()?;
         let mut next = self.kept(is_kept);
         let mut refused = Vec::new();
         for spec in specs {
+            let name = spec.name().to_owned();
             match self.make_ready(spec, &live) {
                 Ok(enrolled) => {
-                    next.insert(enrolled.name().to_owned(), enrolled);
+                    next.insert(name, enrolled);
                 }
-                Err(error) => refused.push(error),
+                Err(error) => refused.push((name, error)),
             }
         }
         self.commit(next, &live)?;

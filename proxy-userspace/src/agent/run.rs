@@ -1,10 +1,11 @@
 //! `sluice run`: a node driven by a config file, reloaded when it changes.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
 };
 
@@ -12,8 +13,12 @@ use proxy_common::LogLevel;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    EnrolError, NetnsAt, Node, NodeOptions, NotRoot, WorkloadSpec, config_file::ConfigFile, descriptors,
-    place::Found, require_root,
+    EnrolError, NetnsAt, Node, NodeOptions, NotRoot, WorkloadSpec,
+    config_file::ConfigFile,
+    descriptors,
+    place::Found,
+    pods::{Pods, PodsError, Snapshot},
+    require_root,
 };
 use crate::{
     admin::{AdminError, AdminServer, AdminState},
@@ -21,7 +26,7 @@ use crate::{
     kernel::{AgentStatus, Cgroup, KernelError, OwnCgroup, Pins},
     policy::{OtlpEndpoint, SkMsgMode},
     spans::{Spans, SpansError},
-    tap::{self, SocketError},
+    tap::{self, Answers, SocketError},
 };
 
 /// How often the config file and the places of the workloads are looked at.
@@ -57,6 +62,8 @@ pub(crate) enum RunError {
     Enrol(#[from] EnrolError),
     #[error(transparent)]
     NotRoot(#[from] NotRoot),
+    #[error(transparent)]
+    Pods(#[from] PodsError),
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
 }
@@ -80,11 +87,18 @@ pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
     }
     let own_cgroup = OwnCgroup::enter("sluice-agent")?;
     let (spans, exporting) = config.otlp_endpoint.as_ref().map(Spans::start).transpose()?.unzip();
-    let mut agent = Agent::start(&config, &options, own_cgroup.of_proxy(), &admin, spans)?;
+    let pods = Pods::start(&config).await?;
+    let mut agent = Agent::start(&config, &options, own_cgroup.of_proxy(), &admin, spans, pods)?;
     // Once the pins are this agent's: a socket that answers is not that of another one with the same pins.
     let control_socket =
         options.control_socket.clone().unwrap_or_else(|| tap::default_path(&options.pin_dir));
-    let taps = tap::Server::bind(&control_socket, agent.node.tap().clone())?;
+    let told = Arc::clone(&agent.told);
+    let pods = move || {
+        let view = told.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.view();
+        serde_json::to_value(view).ok()
+    };
+    let answers = Answers::new(agent.node.tap().clone(), pods);
+    let taps = tap::Server::bind(&control_socket, answers)?;
     agent.apply(config)?;
     agent.publish();
     agent.node.dataplane().remove_stale_pins();
@@ -116,7 +130,11 @@ pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
                     agent.reload(&mut file);
                 }
                 agent.follow_workloads();
+                if agent.pods.as_ref().is_some_and(Pods::have_moved) {
+                    agent.follow_pods();
+                }
             }
+            () = due(&mut agent.pods) => agent.follow_pods(),
         }
     }
     ready.store(false, Ordering::Relaxed);
@@ -129,6 +147,14 @@ pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Waits until pods are to be looked at; for ever where none are followed.
+async fn due(pods: &mut Option<Pods>) {
+    match pods {
+        Some(pods) => pods.due().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the workload says that wants `sk_msg` most.
 fn strongest_sk_msg(config: &Config) -> SkMsgMode {
     let words = config.workloads.iter().map(|workload| workload.sk_msg);
@@ -139,11 +165,15 @@ struct Agent {
     node: Node,
     status: AgentStatus,
     /// What only a new process can change.
-    fixed: (SocketAddr, SkMsgMode, Option<OtlpEndpoint>),
+    fixed: (SocketAddr, SkMsgMode, Option<OtlpEndpoint>, Cluster),
     /// The last good one.
     config: Config,
     /// What was at the paths of its workloads when they were enrolled.
     found: Vec<Found>,
+    /// The pods of this node, where the config says that this is one of a cluster.
+    pods: Option<Pods>,
+    /// How they fare, for whoever asks.
+    told: Arc<Mutex<Option<Snapshot>>>,
 }
 
 impl Agent {
@@ -153,6 +183,7 @@ impl Agent {
         own_cgroup: &Cgroup,
         admin: &AdminServer,
         spans: Option<Spans>,
+        pods: Option<Pods>,
     ) -> Result<Self, RunError> {
         let node = Node::start(NodeOptions {
             pin_dir: Some(&options.pin_dir),
@@ -176,10 +207,12 @@ impl Agent {
         Ok(Self {
             node,
             status,
-            fixed: (config.admin, strongest_sk_msg(config), config.otlp_endpoint.clone()),
+            fixed: (config.admin, strongest_sk_msg(config), config.otlp_endpoint.clone(), cluster(config)),
             // Of which no workload is enrolled yet.
             config: Config { workloads: Vec::new(), ..config.clone() },
             found: Vec::new(),
+            pods,
+            told: Arc::default(),
         })
     }
 
@@ -201,7 +234,12 @@ impl Agent {
             }
             specs.push(spec(&config, workload).map_err(EnrolError::of(&workload.name))?);
         }
-        self.node.apply_and_keep(specs, &kept)?;
+        let names: BTreeSet<_> = config.workloads.iter().map(|workload| workload.name.as_str()).collect();
+        // Pods stay as they are, but for one whose name is given to another.
+        let before: BTreeSet<_> =
+            self.config.workloads.iter().map(|workload| workload.name.as_str()).collect();
+        let is_kept = |name: &str| kept.contains(&name) || !before.contains(name) && !names.contains(name);
+        self.node.apply_and_keep(specs, is_kept)?;
         for gone in missing.iter().filter(|gone| !self.status.missing.contains(gone)) {
             tracing::warn!(%gone, "a workload is not where it was; it is looked for");
         }
@@ -217,7 +255,42 @@ impl Agent {
         self.status.missing = missing;
         self.found = found;
         self.config = config;
+        if let Some(pods) = &mut self.pods {
+            pods.configure(&self.config);
+        }
         Ok(())
+    }
+
+    /// Enrols the pods that are there, and lets those that are gone leave.
+    fn follow_pods(&mut self) {
+        let Some(pods) = &mut self.pods else { return };
+        let config = &self.config;
+        let is_of_config = |name: &str| config.workloads.iter().any(|workload| workload.name == name);
+        let specs = pods.specs(is_of_config);
+        let node = &mut self.node;
+        // It waits for the kernel: connections on this thread go on elsewhere.
+        let result = tokio::task::block_in_place(|| {
+            let refused = node.apply_each(specs, is_of_config)?;
+            node.set_destinations(pods.destinations())?;
+            Ok::<_, EnrolError>(refused)
+        });
+        match result {
+            Ok(refused) => {
+                for (name, error) in refused {
+                    pods.refused(&name, error.into_cause().with_causes());
+                }
+            }
+            Err(error) => {
+                let error = error.into_cause().with_causes();
+                tracing::error!(error, "the pods stay as they are");
+                pods.failed();
+            }
+        }
+        let snapshot = pods.snapshot();
+        self.node
+            .metrics()
+            .set_pods(&snapshot.counts().map(|(state, count)| (state.label(), count)), snapshot.problems());
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 
     /// Whether the workload has been enrolled where it is said to be.
@@ -258,11 +331,12 @@ impl Agent {
 
     /// The settings of `config` that only a new process can put in force.
     fn restart_for(&self, config: &Config) -> Option<String> {
-        let (admin, sk_msg, otlp_endpoint) = &self.fixed;
+        let (admin, sk_msg, otlp_endpoint, cluster_of_start) = &self.fixed;
         let changed: Vec<_> = [
             (config.admin != *admin, "admin"),
             (strongest_sk_msg(config).strength() > sk_msg.strength(), "sk-msg"),
             (config.otlp_endpoint != *otlp_endpoint, "tracing"),
+            (cluster(config) != *cluster_of_start, "kubernetes"),
         ]
         .into_iter()
         .filter_map(|(changed, setting)| changed.then_some(setting))
@@ -294,6 +368,14 @@ impl Agent {
         }
         self.publish();
     }
+}
+
+/// Which node of which cluster this is, where it is one.
+type Cluster = Option<(Option<String>, Option<PathBuf>)>;
+
+fn cluster(config: &Config) -> Cluster {
+    let kubernetes = config.kubernetes.as_ref()?;
+    Some((kubernetes.node_name.clone(), kubernetes.kubeconfig.clone()))
 }
 
 /// Whether a line of the status is about this workload.

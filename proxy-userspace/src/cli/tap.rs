@@ -46,7 +46,7 @@ async fn show(args: TapArgs, out: &mut impl Write) -> anyhow::Result<()> {
                 return Ok(());
             }
             // The client has dealt with them.
-            Message::Open { .. } | Message::Refused(_) => {}
+            Message::Open { .. } | Message::Refused(_) | Message::Pods(_) => {}
         }
     }
 }

@@ -18,7 +18,6 @@ mod netns;
 mod own_cgroup;
 mod pin_dir;
 mod pins;
-#[expect(dead_code, reason = "for the agent that takes its workloads from Kubernetes")]
 mod pod_cgroup;
 mod programs;
 mod records;
@@ -35,5 +34,6 @@ pub(crate) use inbound::InboundHook;
 pub(crate) use netns::{Netns, NetnsId};
 pub(crate) use own_cgroup::OwnCgroup;
 pub(crate) use pins::{DEFAULT_PIN_DIR, Pins};
+pub(crate) use pod_cgroup::{PodCgroups, process_of};
 pub(crate) use programs::Attached;
 pub(crate) use records::Records;

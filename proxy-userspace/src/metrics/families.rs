@@ -19,7 +19,7 @@ use super::hooks::{HookCollector, HookCounters};
 use super::http::{HttpFamilies, TargetAuthorities};
 use super::labels::{
     BuildLabels, DurationLabels, Peer, ProtocolLabels, ReasonLabels, ResultLabels, SocketCloseLabels,
-    SocketLabels, Target,
+    SocketLabels, StateLabels, Target,
 };
 use super::process::ProcessCollector;
 use super::targets::{SocketSeries, TargetSeries, Targets};
@@ -84,6 +84,15 @@ impl Metrics {
         self.families.sk_msg_enabled.set(i64::from(enabled));
     }
 
+    /// How many pods of the node are in each state, and how many annotations cannot be used.
+    pub fn set_pods(&self, pods: &[(&'static str, usize)], problems: usize) {
+        let count = |len| i64::try_from(len).unwrap_or(i64::MAX);
+        for (state, len) in pods {
+            self.families.pods.get_or_create(&StateLabels { state }).set(count(*len));
+        }
+        self.families.annotation_problems.set(count(problems));
+    }
+
     /// Everything, as OpenMetrics text.
     ///
     /// # Errors
@@ -112,6 +121,8 @@ pub(super) struct Families {
     config_last_reload_successful: Gauge,
     config_reload_errors: Counter,
     sk_msg_enabled: Gauge,
+    pods: Family<StateLabels, Gauge>,
+    annotation_problems: Gauge,
 }
 
 /// The families whose name says the direction.
@@ -138,6 +149,8 @@ impl Families {
             config_last_reload_successful: Gauge::default(),
             config_reload_errors: Counter::default(),
             sk_msg_enabled: Gauge::default(),
+            pods: Family::default(),
+            annotation_problems: Gauge::default(),
         };
         // An agent does not start with a bad config.
         families.config_last_reload_successful.set(1);
@@ -176,6 +189,9 @@ impl Families {
         sluice.register("config_reload_errors", help, self.config_reload_errors.clone());
         let help = "Whether new connections may use sk_msg";
         sluice.register("sk_msg_enabled", help, self.sk_msg_enabled.clone());
+        sluice.register("pods", "Pods of this node, by what becomes of them", self.pods.clone());
+        let help = "Annotations whose values cannot be used";
+        sluice.register("annotation_problems", help, self.annotation_problems.clone());
         let build = Info::new(BuildLabels { version: env!("CARGO_PKG_VERSION") });
         sluice.register("build", "The running version", build);
     }

@@ -139,6 +139,13 @@ pub(super) struct HookLabels {
     pub(super) outcome: &'static str,
 }
 
+/// The label of a number of pods.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StateLabels {
+    /// What becomes of them.
+    pub(super) state: &'static str,
+}
+
 /// The label of the build.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct BuildLabels {

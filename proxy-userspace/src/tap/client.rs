@@ -61,15 +61,35 @@ impl Client {
     /// # Errors
     /// When no agent answers there, or it refuses.
     pub async fn connect(path: &Path, filter: Filter) -> Result<Self, TapError> {
+        let mut client = Self::ask(path, Ask { version: VERSION, tap: filter, pods: false }).await?;
+        client.next().await?;
+        Ok(client)
+    }
+
+    /// Asks the agent at the socket how the pods of its node fare.
+    ///
+    /// # Errors
+    /// When no agent answers there, or it does not follow pods.
+    pub async fn pods(path: &Path) -> Result<serde_json::Value, TapError> {
+        let ask = Ask { version: VERSION, tap: Filter::default(), pods: true };
+        let mut client = Self::ask(path, ask).await?;
+        match client.next().await? {
+            Message::Pods(pods) => Ok(pods),
+            // What an agent says that knows of taps only.
+            Message::Open { .. } | Message::Exchange(_) | Message::Lost(_) | Message::End {} => {
+                Err(TapError::Refused { reason: "it knows nothing of pods".to_owned() })
+            }
+            Message::Refused(reason) => Err(TapError::Refused { reason }),
+        }
+    }
+
+    async fn ask(path: &Path, ask: Ask) -> Result<Self, TapError> {
         let no_agent = |source| TapError::NoAgent { path: path.to_owned(), source };
         let mut stream = UnixStream::connect(path).await.map_err(no_agent)?;
-        let ask = Ask { version: VERSION, tap: filter };
         let mut line = serde_json::to_vec(&ask).map_err(|error| no_agent(error.into()))?;
         line.push(b'\n');
         stream.write_all(&line).await.map_err(no_agent)?;
-        let mut client = Self { stream: BufReader::new(stream), line };
-        client.next().await?;
-        Ok(client)
+        Ok(Self { stream: BufReader::new(stream), line })
     }
 
     /// Waits for the next message. [`Message::End`] is the last; nothing is to be read after it.

@@ -13,9 +13,12 @@ pub const VERSION: u32 = 1;
 pub struct Ask {
     /// [`VERSION`].
     pub version: u32,
-    /// What is asked for.
+    /// Which exchanges, of a tap.
     #[serde(default)]
     pub tap: Filter,
+    /// Asks how the pods of the node fare, instead: one answer, and the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pods: bool,
 }
 
 /// A line of the agent's.
@@ -27,8 +30,10 @@ pub enum Message<'a> {
         /// [`VERSION`].
         version: u32,
     },
-    /// There is no tap; the last line.
+    /// What is asked for is not to be had; the last line.
     Refused(String),
+    /// How the pods fare; the only line of such an answer.
+    Pods(serde_json::Value),
     /// A request and its response are over.
     Exchange(Box<Event<'a>>),
     /// So many exchanges were lost since the last time, because the tap was slow.
@@ -67,7 +72,7 @@ mod tests {
     #[test]
     fn a_client_may_leave_out_what_it_does_not_ask_for() {
         let ask: Ask = serde_json::from_str(r#"{"version":1}"#).unwrap();
-        assert_eq!(ask, Ask { version: 1, tap: Filter::default() });
+        assert_eq!(ask, Ask { version: 1, tap: Filter::default(), pods: false });
         let tap = Filter { port: Some(80), protocol: Some(HttpProtocol::Http2), workload: None };
         let text = serde_json::to_string(&Ask { version: 1, tap }).unwrap();
         assert_eq!(text, r#"{"version":1,"tap":{"protocol":"http/2","port":80}}"#);

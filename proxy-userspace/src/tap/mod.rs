@@ -25,7 +25,7 @@ pub use event::{Event, Grpc};
 pub use filter::{Filter, HttpProtocol};
 pub use hub::{Hub, MAX_TAPS, QUEUE, Subscription, TooManyTaps};
 pub use message::{Ask, Message, VERSION};
-pub use server::Server;
+pub use server::{Answers, Server};
 pub use socket::{DEFAULT_DIRECTORY, SocketError, default_path};
 pub use text::{json, text};
 

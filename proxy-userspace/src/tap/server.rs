@@ -1,6 +1,6 @@
 //! The agent's end: taps over a socket.
 
-use std::{io, path::Path, pin::pin, time::Duration};
+use std::{fmt, io, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use nix::unistd::Uid;
@@ -26,6 +26,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 const ASK_BYTES: u64 = 4_096;
 /// Lines that are taken from the queue at a time.
 const BATCH: usize = 256;
+/// How long a slow client may take over an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a slow tap may take to be told that the agent ends.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long to wait before the next accept when descriptors or memory ran out.
@@ -35,7 +37,33 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     socket: Socket,
+    answers: Answers,
+}
+
+/// Where answers come from.
+#[derive(Clone)]
+pub struct Answers {
     hub: Hub,
+    pods: Arc<dyn Fn() -> Option<serde_json::Value> + Send + Sync>,
+}
+
+impl Answers {
+    /// Exchanges come from the hub; how the pods fare, from `pods`, which says nothing where none are followed.
+    pub fn new(hub: Hub, pods: impl Fn() -> Option<serde_json::Value> + Send + Sync + 'static) -> Self {
+        Self { hub, pods: Arc::new(pods) }
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers").finish_non_exhaustive()
+    }
+}
+
+impl From<Hub> for Answers {
+    fn from(hub: Hub) -> Self {
+        Self::new(hub, || None)
+    }
 }
 
 impl Server {
@@ -43,8 +71,8 @@ impl Server {
     ///
     /// # Errors
     /// When another process answers there, or it cannot be made.
-    pub fn bind(path: &Path, hub: Hub) -> Result<Self, SocketError> {
-        Socket::bind(path).map(|socket| Self { socket, hub })
+    pub fn bind(path: &Path, answers: impl Into<Answers>) -> Result<Self, SocketError> {
+        Socket::bind(path).map(|socket| Self { socket, answers: answers.into() })
     }
 
     /// Serves taps until `shutdown` is ready, then tells them so.
@@ -57,7 +85,7 @@ impl Server {
         let mut taps = JoinSet::new();
         {
             let mut shutdown = pin!(shutdown);
-            let mut accept = pin!(accept(&listener, &self.hub, &stopped, &mut taps));
+            let mut accept = pin!(accept(&listener, &self.answers, &stopped, &mut taps));
             tokio::select! {
                 () = &mut shutdown => {}
                 () = &mut accept => {}
@@ -70,14 +98,19 @@ impl Server {
 }
 
 /// Accepts for ever.
-async fn accept(listener: &UnixListener, hub: &Hub, stopped: &watch::Receiver<()>, taps: &mut JoinSet<()>) {
+async fn accept(
+    listener: &UnixListener,
+    answers: &Answers,
+    stopped: &watch::Receiver<()>,
+    taps: &mut JoinSet<()>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _unnamed)) if may_ask(&stream) => {
-                let (hub, stopped) = (hub.clone(), stopped.clone());
+                let (answers, stopped) = (answers.clone(), stopped.clone());
                 taps.spawn(async move {
-                    if let Err(error) = tap(stream, &hub, stopped).await {
-                        tracing::debug!(%error, "a tap ends");
+                    if let Err(error) = answer(stream, &answers, stopped).await {
+                        tracing::debug!(%error, "a client of the control socket ends");
                     }
                 });
             }
@@ -100,20 +133,20 @@ fn may_ask(stream: &UnixStream) -> bool {
     uid.is_ok_and(|uid| uid == 0 || uid == Uid::effective().as_raw())
 }
 
-/// One tap, until it goes or the agent ends.
-async fn tap(stream: UnixStream, hub: &Hub, mut stopped: watch::Receiver<()>) -> io::Result<()> {
+/// One client, until it goes or the agent ends.
+async fn answer(stream: UnixStream, answers: &Answers, mut stopped: watch::Receiver<()>) -> io::Result<()> {
     let (read, write) = stream.into_split();
     let mut read = BufReader::new(read);
     let mut out = Out { stream: write, waiting: Vec::new(), written: 0 };
     let opened = tokio::select! {
-        opened = open(&mut read, hub) => opened,
+        opened = open(&mut read, answers) => opened,
         _ = stopped.changed() => return Ok(()),
     };
     let mut subscription = match opened {
         Ok(subscription) => subscription,
-        Err(refusal) => {
-            out.add(&Message::Refused(refusal).to_line());
-            return timeout(FAREWELL, out.flush()).await?;
+        Err(only_line) => {
+            out.add(&only_line.to_line());
+            return timeout(ANSWER_TIMEOUT, out.flush()).await?;
         }
     };
     out.add(&Message::Open { version: VERSION }.to_line());
@@ -127,8 +160,20 @@ async fn tap(stream: UnixStream, hub: &Hub, mut stopped: watch::Receiver<()>) ->
     timeout(FAREWELL, out.flush()).await?
 }
 
-/// Reads what the client asks for, and opens the tap; or says why not.
-async fn open(read: &mut BufReader<OwnedReadHalf>, hub: &Hub) -> Result<Subscription, String> {
+/// Reads what the client asks for, and opens the tap; or the only line that there is to say.
+async fn open(
+    read: &mut BufReader<OwnedReadHalf>,
+    answers: &Answers,
+) -> Result<Subscription, Message<'static>> {
+    let ask = asked(read).await.map_err(Message::Refused)?;
+    if ask.pods {
+        let none = || Message::Refused("it follows no pods: its config has no [kubernetes]".to_owned());
+        return Err((answers.pods)().map_or_else(none, Message::Pods));
+    }
+    answers.hub.subscribe(ask.tap).map_err(|too_many| Message::Refused(too_many.to_string()))
+}
+
+async fn asked(read: &mut BufReader<OwnedReadHalf>) -> Result<Ask, String> {
     let mut line = Vec::new();
     let asked = timeout(ASK_TIMEOUT, read.take(ASK_BYTES).read_until(b'\n', &mut line)).await;
     match asked {
@@ -146,8 +191,7 @@ async fn open(read: &mut BufReader<OwnedReadHalf>, hub: &Hub) -> Result<Subscrip
     if version != VERSION {
         return Err(format!("this agent speaks version {VERSION}, and was asked in version {version}"));
     }
-    let ask: Ask = serde_json::from_slice(&line).map_err(expected)?;
-    hub.subscribe(ask.tap).map_err(|too_many| too_many.to_string())
+    serde_json::from_slice(&line).map_err(expected)
 }
 
 /// Writes what the tap learns; ends when that fails.

@@ -29,8 +29,7 @@ use std::{
 };
 
 use self::names::{Driver, Root};
-#[expect(unused_imports, reason = "for the agent, as the rest is")]
-pub(crate) use self::process::{PodProcess, process_of};
+pub(crate) use self::process::process_of;
 use super::{cgroup::cgroup2_mount_point, error::KernelError};
 
 /// How deep below the mount point `kubepods` is looked for: the node may be a container of a user's.
