@@ -2,7 +2,8 @@
 //! holds it.
 //!
 //! Pure: no I/O, no clock, nothing of aya or tokio. A list of ports is parsed once, by
-//! [`PortSet`], wherever it comes from. [`compile`] weighs the levels at which lists are written
+//! [`PortSet`], wherever it comes from; one that may name ports is a [`PortSpec`] until it is known which
+//! ports have the names. [`compile`] weighs the levels at which lists are written
 //! into one [`PortTable`], and a table turns into map entries and back without loss.
 
 mod endpoint;
@@ -11,12 +12,16 @@ mod notation;
 mod parse;
 mod ports;
 mod profile;
+mod spec;
+mod subnet;
 mod table;
 
 pub use endpoint::{OtlpEndpoint, OtlpEndpointError};
-pub use modes::{SkMsgMode, UnknownWord, WhenProxyDown};
+pub use modes::{EnrolMode, SkMsgMode, UnknownWord, WhenProxyDown};
 pub(crate) use notation::WrittenPorts;
 pub use parse::{PortProblem, PortSetError};
 pub use ports::PortSet;
 pub use profile::{DEFAULT_OPAQUE_PORTS, PortRules, compile};
+pub use spec::{PortEntry, PortNames, PortSpec};
+pub use subnet::{MAX_SUBNETS, Subnet, SubnetProblem, SubnetSet, SubnetSetError};
 pub use table::PortTable;

@@ -73,6 +73,28 @@ impl WhenProxyDown {
     }
 }
 
+/// Which pods of the node are enrolled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnrolMode {
+    /// Those that the annotation `linkerd.io/inject: enabled` asks for.
+    #[default]
+    Annotated,
+    /// Every pod but those with `linkerd.io/inject: disabled`.
+    All,
+}
+
+impl EnrolMode {
+    /// The word used in flags, files and listings.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Annotated => "annotated",
+            Self::All => "all",
+        }
+    }
+}
+
 impl FromStr for SkMsgMode {
     type Err = UnknownWord;
 
@@ -95,6 +117,17 @@ impl FromStr for WhenProxyDown {
     }
 }
 
+impl FromStr for EnrolMode {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        [Self::Annotated, Self::All]
+            .into_iter()
+            .find(|mode| mode.label() == word)
+            .ok_or_else(|| UnknownWord { expected: "annotated or all", got: word.to_owned() })
+    }
+}
+
 impl fmt::Display for SkMsgMode {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.label())
@@ -102,6 +135,12 @@ impl fmt::Display for SkMsgMode {
 }
 
 impl fmt::Display for WhenProxyDown {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.label())
+    }
+}
+
+impl fmt::Display for EnrolMode {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.label())
     }
@@ -120,6 +159,10 @@ mod tests {
         for choice in [WhenProxyDown::Open, WhenProxyDown::Strict] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
             assert_eq!(serde_json::to_value(choice).unwrap(), choice.label());
+        }
+        for mode in [EnrolMode::Annotated, EnrolMode::All] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.label());
         }
     }
 

@@ -27,11 +27,30 @@ pub enum PortProblem {
     /// Nothing stands between two commas, or beside a comma at an end of the list.
     #[error("expected a port (1-65535) or a range (8000-8100), got nothing: is there a comma too many?")]
     Missing,
+    /// As [`Self::Missing`], in a list that may have names.
+    #[error(
+        "expected a port (1-65535), a range (8000-8100) or a port's name, got nothing: is there a comma too many?"
+    )]
+    MissingOrName,
     /// Something other than digits.
     #[error("expected a port (1-65535) or a range (8000-8100), got '{}'", got.escape_debug())]
     NotAPort {
         /// What came.
         got: String,
+    },
+    /// As [`Self::NotAPort`], in a list that may have names.
+    #[error("expected a port (1-65535), a range (8000-8100) or a port's name, got '{}'", got.escape_debug())]
+    NotAPortOrName {
+        /// What came.
+        got: String,
+    },
+    /// A name that no port has.
+    #[error("expected the name of a port that is there ({there}), got '{}'", got.escape_debug())]
+    UnknownName {
+        /// What came.
+        got: String,
+        /// The names that there are, with commas between them, or that there is none.
+        there: String,
     },
     /// Port 0, which TCP does not have.
     #[error("expected a port (1-65535), got '{}': port 0 cannot be connected to", got.escape_debug())]
@@ -89,6 +108,14 @@ pub enum PortProblem {
 
 /// Reads a list; the ranges are as written, neither sorted nor merged.
 pub(super) fn list(list: &str) -> Result<Vec<RangeInclusive<u16>>, PortSetError> {
+    entries(list, entry)
+}
+
+/// Reads a list whose entries are read by `entry`; each comes without surrounding spaces.
+pub(super) fn entries<T>(
+    list: &str,
+    entry: impl Fn(&str) -> Result<T, PortProblem>,
+) -> Result<Vec<T>, PortSetError> {
     if list.trim_ascii().is_empty() {
         return Ok(Vec::new());
     }
@@ -105,7 +132,7 @@ pub(super) fn list(list: &str) -> Result<Vec<RangeInclusive<u16>>, PortSetError>
 }
 
 /// Reads one entry: a port or a range.
-fn entry(entry: &str) -> Result<RangeInclusive<u16>, PortProblem> {
+pub(super) fn entry(entry: &str) -> Result<RangeInclusive<u16>, PortProblem> {
     if entry.is_empty() {
         return Err(PortProblem::Missing);
     }
@@ -163,7 +190,7 @@ fn is_number(text: &str, radix: u32) -> bool {
 }
 
 /// The text as an error repeats it.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut chars = text.chars();
     let mut shown: String = chars.by_ref().take(SHOWN_LEN).collect();
     if chars.next().is_some() {

@@ -44,6 +44,57 @@ impl PortSet {
         self.ranges.iter().cloned()
     }
 
+    /// The ports that are in either set.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self::from_ranges(self.ranges().chain(other.ranges()).collect())
+    }
+
+    /// The ports that are in both sets.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let mut ranges = Vec::new();
+        let (mut ours, mut theirs) = (self.ranges().peekable(), other.ranges().peekable());
+        while let (Some(our), Some(their)) = (ours.peek(), theirs.peek()) {
+            let both = *our.start().max(their.start())..=*our.end().min(their.end());
+            let ours_ends_first = our.end() < their.end();
+            if !both.is_empty() {
+                ranges.push(both);
+            }
+            if ours_ends_first {
+                ours.next()
+            } else {
+                theirs.next()
+            };
+        }
+        Self { ranges }
+    }
+
+    /// The ports of this set that the other has not.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        self.intersection(&other.complement())
+    }
+
+    /// Every port that is not in the set.
+    fn complement(&self) -> Self {
+        let mut ranges = Vec::with_capacity(self.ranges.len() + 1);
+        // The first port that is not looked at yet: 65536 is beyond the last.
+        let mut next = 1_u32;
+        for range in &self.ranges {
+            let gap = u16::try_from(next).ok().zip(range.start().checked_sub(1));
+            ranges.extend(gap.map(|(first, last)| first..=last).filter(|gap| !gap.is_empty()));
+            next = u32::from(*range.end()) + 1;
+        }
+        ranges.extend(u16::try_from(next).ok().map(|first| first..=u16::MAX));
+        Self { ranges }
+    }
+
+    /// The set of these ranges; none of them holds port 0 or is reversed.
+    pub(super) fn of_ranges(ranges: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
+        Self::from_ranges(ranges.into_iter().collect())
+    }
+
     /// Sorts and merges; the caller sees to it that no range holds port 0 or is reversed.
     fn from_ranges(mut ranges: Vec<RangeInclusive<u16>>) -> Self {
         ranges.sort_unstable_by_key(|range| *range.start());
@@ -151,6 +202,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_taken_from_every_port_leaves_the_rest() {
+        let every: PortSet = "1-65535".parse().unwrap();
+        let left = |list: &str| every.difference(&list.parse().unwrap()).to_string();
+        assert_eq!(left(""), "1-65535");
+        assert_eq!(left("1-65535"), "");
+        assert_eq!(left("1,65535"), "2-65534");
+        assert_eq!(left("80"), "1-79,81-65535");
+    }
+
     proptest! {
         #[test]
         fn a_set_holds_exactly_the_ports_that_were_written(
@@ -161,6 +222,27 @@ mod tests {
             for port in 0..=330 {
                 let named = written.iter().any(|(first, more)| (*first..=first + more).contains(&port));
                 prop_assert_eq!(ports.contains(port), named);
+            }
+        }
+
+        #[test]
+        fn sets_are_weighed_port_by_port(
+            one in prop::collection::vec((1..=300_u16, 0..=20_u16), 0..12),
+            other in prop::collection::vec((1..=300_u16, 0..=20_u16), 0..12),
+        ) {
+            let set = |written: &[(u16, u16)]| {
+                PortSet::of_ranges(written.iter().map(|(port, more)| *port..=port + more))
+            };
+            let (one, other) = (set(&one), set(&other));
+            let (union, both, rest) = (one.union(&other), one.intersection(&other), one.difference(&other));
+            for port in (0..=330).chain([u16::MAX]) {
+                let (is_in_one, is_in_other) = (one.contains(port), other.contains(port));
+                prop_assert_eq!(union.contains(port), is_in_one || is_in_other);
+                prop_assert_eq!(both.contains(port), is_in_one && is_in_other);
+                prop_assert_eq!(rest.contains(port), is_in_one && !is_in_other);
+            }
+            for set in [union, both, rest] {
+                prop_assert_eq!(set.to_string().parse(), Ok(set));
             }
         }
 
