@@ -12,6 +12,7 @@ pub mod config;
 pub mod connection;
 mod exec;
 mod kernel;
+pub mod kubernetes;
 pub mod metrics;
 pub mod observe;
 pub mod policy;
