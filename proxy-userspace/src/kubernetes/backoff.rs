@@ -11,8 +11,8 @@ const FIRST: Duration = Duration::from_millis(250);
 /// The longest wait.
 pub(super) const LONGEST: Duration = Duration::from_secs(30);
 
-/// Waits that double with each failure in a row, up to [`LONGEST`], and are spread so that the nodes of a cluster do
-/// not come all at once.
+/// Waits that double with each failure in a row, up to [`LONGEST`], and are spread so that the nodes of a
+/// cluster do not come all at once.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,

@@ -1,4 +1,5 @@
-//! Endpoints, in whichever form the API server has them: it is asked, and asked again where what it said is gone.
+//! Endpoints, in whichever form the API server has them: it is asked, and asked again where what it said is
+//! gone.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroupList;
 use kube::Client;

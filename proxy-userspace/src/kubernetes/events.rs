@@ -1,7 +1,7 @@
 //! A Kubernetes Event for an annotation that cannot be read, on the object that has it.
 //!
-//! Every node's agent sees the same Services and Namespaces. An Event's name is made of what it says, so that the API
-//! server keeps one of them, whoever is first.
+//! Every node's agent sees the same Services and Namespaces. An Event's name is made of what it says, so that
+//! the API server keeps one of them, whoever is first.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -35,8 +35,8 @@ impl Resource {
         }
     }
 
-    /// Whether nothing is to be done before it has been listed once: without it a pod that is enrolled could be taken
-    /// for one that is not.
+    /// Whether nothing is to be done before it has been listed once: without it a pod that is enrolled could
+    /// be taken for one that is not.
     pub(super) const fn is_needed(self) -> bool {
         match self {
             Self::Pods | Self::Services | Self::Namespaces => true,

@@ -7,8 +7,8 @@
 //!                                                       └────► events: bad annotations, on their objects
 //! ```
 //!
-//! Nothing is said before everything that is needed has been listed once. From then on, what is known stays known for as
-//! long as the API server is away.
+//! Nothing is said before everything that is needed has been listed once. From then on, what is known stays
+//! known for as long as the API server is away.
 
 mod annotation;
 mod backoff;
@@ -65,8 +65,8 @@ pub struct Options {
     pub enrol: EnrolMode,
     /// What holds where no annotation says anything.
     pub defaults: NodeDefaults,
-    /// Where the API server is, and who is asking. `None`: the file that `KUBECONFIG` names, and without that the Pod's
-    /// own ServiceAccount.
+    /// Where the API server is, and who is asking. `None`: the file that `KUBECONFIG` names, and without that
+    /// the Pod's own ServiceAccount.
     pub kubeconfig: Option<PathBuf>,
 }
 
@@ -112,8 +112,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Waits until there is something else to be done than at the last call. The first call returns when everything that
-    /// is needed has been listed once.
+    /// Waits until there is something else to be done than at the last call. The first call returns when
+    /// everything that is needed has been listed once.
     ///
     /// # Errors
     /// Nothing is kept any more, which happens only while the runtime ends.

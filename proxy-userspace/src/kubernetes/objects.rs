@@ -1,5 +1,5 @@
-//! What the index needs of the API's objects, and no more: a node sees every Service and every endpoint of its
-//! cluster.
+//! What the index needs of the API's objects, and no more: a node sees every Service and every endpoint of
+//! its cluster.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -37,7 +37,8 @@ pub(super) struct Meta {
     pub key: Key,
     /// Which of the objects that have had the name it is.
     pub uid: Arc<str>,
-    /// The API server's count of changes when it was written; `None` where it is no number, and so cannot be compared.
+    /// The API server's count of changes when it was written; `None` where it is no number, and so cannot be
+    /// compared.
     pub version: Option<u64>,
     /// The annotations that are read.
     pub annotations: Annotations,
@@ -65,8 +66,8 @@ pub(super) struct Pod {
     pub qos: Option<QosClass>,
     /// The uid in its cgroup's name: another one where it is the mirror of a static pod.
     pub cgroup_uid: Arc<str>,
-    /// Its containers' ids as the runtime has them (`containerd://…`), init containers first; those not yet made are
-    /// left out.
+    /// Its containers' ids as the runtime has them (`containerd://…`), init containers first; those not yet
+    /// made are left out.
     pub containers: Vec<Box<str>>,
     /// The named TCP ports of all of its containers.
     pub port_names: PortNames,

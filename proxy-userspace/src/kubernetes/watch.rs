@@ -1,8 +1,9 @@
 //! One watch: lists, follows, and begins anew where it must.
 //!
-//! What is known stays known while nothing can be had: only a list, or the word that an object is gone, takes something
-//! away. The API server counts changes; a watch that ends is taken up where it ended, by that count. Where the count is
-//! too old (410 Gone, in the stream or as a status), or an event cannot be read, everything is listed again.
+//! What is known stays known while nothing can be had: only a list, or the word that an object is gone, takes
+//! something away. The API server counts changes; a watch that ends is taken up where it ended, by that
+//! count. Where the count is too old (410 Gone, in the stream or as a status), or an event cannot be read,
+//! everything is listed again.
 
 use std::{pin::pin, time::Duration};
 
@@ -140,8 +141,8 @@ impl WatchFailure {
     }
 }
 
-/// Asks the API server, with an end to the patience. What the client logs by itself is left out: an outage would be a
-/// line for every attempt.
+/// Asks the API server, with an end to the patience. What the client logs by itself is left out: an outage
+/// would be a line for every attempt.
 pub(super) async fn ask<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, WatchFailure> {
     let answer = answer.with_subscriber(NoSubscriber::default());
     let answer = timeout(ANSWER_TIMEOUT, answer).await;

@@ -1,5 +1,5 @@
-//! The API's objects as they are written, as far as they are read: what is not named here is skipped while it is
-//! parsed, the fields' managers included.
+//! The API's objects as they are written, as far as they are read: what is not named here is skipped while it
+//! is parsed, the fields' managers included.
 //!
 //! Nothing is required: what one object lacks must not make a whole list unreadable.
 

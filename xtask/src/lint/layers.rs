@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 8] = [
     &["policy", "observe"],
     &["metrics"],
     &["config", "report", "spans", "tap"],
-    &["connection", "kernel", "admin"],
+    &["connection", "kernel", "kubernetes", "admin"],
     &["agent"],
     &["exec"],
     &["cli"],
@@ -26,10 +26,12 @@ const LAYERS: [&[&str]; 8] = [
 ];
 
 /// Crates that only one room may import.
-const OWNED_CRATES: [(&str, &[&str]); 7] = [
+const OWNED_CRATES: [(&str, &[&str]); 9] = [
     ("aya", &["kernel"]),
     ("aya_log", &["kernel"]),
     ("clap", &["cli", "main"]),
+    ("k8s_openapi", &["kubernetes"]),
+    ("kube", &["kubernetes"]),
     ("opentelemetry", &["spans"]),
     ("opentelemetry_http", &["spans"]),
     ("opentelemetry_otlp", &["spans"]),

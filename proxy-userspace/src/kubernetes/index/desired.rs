@@ -26,8 +26,8 @@ pub struct Desired {
     pub pods: Arc<BTreeMap<Key, Arc<PodPolicy>>>,
     /// The pods that are left alone, and why.
     pub left_alone: Arc<BTreeMap<Key, LeftAlone>>,
-    /// Destinations that have opaque ports of their own. For any other one, and for a port that its destination does
-    /// not name, the workload's table holds.
+    /// Destinations that have opaque ports of their own. For any other one, and for a port that its
+    /// destination does not name, the workload's table holds.
     pub destinations: Arc<BTreeMap<IpAddr, Destination>>,
     /// The cluster's Services and what holds for their ports, for listings.
     pub services: Arc<BTreeMap<Key, Arc<ServiceFacts>>>,
@@ -64,8 +64,8 @@ pub struct PodPolicy {
     pub ips: Vec<IpAddr>,
     /// Its containers' ids (`containerd://…`), as far as they are made.
     pub containers: Vec<Box<str>>,
-    /// What is done with its connections. Outbound, the opaque ports are the node's: what is opaque elsewhere is said by
-    /// [`Desired::destinations`].
+    /// What is done with its connections. Outbound, the opaque ports are the node's: what is opaque elsewhere
+    /// is said by [`Desired::destinations`].
     pub table: PortTable,
     /// Addresses that it is not proxied with.
     pub skip_subnets: SubnetSet,

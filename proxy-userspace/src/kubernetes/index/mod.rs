@@ -1,7 +1,8 @@
 //! The index: what the API server tells goes in, what is to be done comes out. Pure: no I/O and no clock.
 //!
-//! Whatever the order in which objects are told, the same objects give the same result, with one exception that is
-//! meant: an annotation that cannot be read leaves the value that the same object had before ([`slot`]).
+//! Whatever the order in which objects are told, the same objects give the same result, with one exception
+//! that is meant: an annotation that cannot be read leaves the value that the same object had before
+//! ([`slot`]).
 //!
 //! Each object is looked at when it changes, or when something does that it depends on:
 //!
@@ -196,7 +197,8 @@ impl Index {
             dirty.addresses.insert(*ip);
         }
         for ip in &facts.cluster_ips {
-            // Also where the facts are as before: the node's list, which they are compared with, may be another.
+            // Also where the facts are as before: the node's list, which they are compared with, may be
+            // another.
             self.addresses.service_says(*ip, key, says.clone());
             dirty.addresses.insert(*ip);
         }

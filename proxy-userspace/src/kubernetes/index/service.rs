@@ -14,8 +14,8 @@ pub(super) fn port_names(service: &Service) -> PortNames {
     service.ports.iter().map(|port| (&*port.name, port.port)).collect()
 }
 
-/// What holds for each port: what its `appProtocol` says, else the Service's own list, else its namespace's, else the
-/// node's. A list that has ports which the Service has not says nothing by them.
+/// What holds for each port: what its `appProtocol` says, else the Service's own list, else its namespace's,
+/// else the node's. A list that has ports which the Service has not says nothing by them.
 pub(super) fn facts(
     service: &Service,
     own: &Slots<PortSet>,

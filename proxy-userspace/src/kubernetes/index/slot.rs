@@ -81,7 +81,8 @@ impl<T> Slot<T> {
     }
 }
 
-/// The annotations of an object. `P` is what a list of ports becomes: ports, or, on a namespace, names as well.
+/// The annotations of an object. `P` is what a list of ports becomes: ports, or, on a namespace, names as
+/// well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slots<P> {
     pub(super) inject: Slot<Inject>,

@@ -65,8 +65,8 @@ fn pod(name: &str, ip: &str, annotations: Pairs<'_>) -> Pod {
     }
 }
 
-/// A Service in the namespace `shop` of pods with the label `app: NAME`; each port is `port`, `port:target` or
-/// `name=port:target`, and may end in `@appProtocol`.
+/// A Service in the namespace `shop` of pods with the label `app: NAME`; each port is `port`, `port:target`
+/// or `name=port:target`, and may end in `@appProtocol`.
 fn service(name: &str, ip: &str, ports: &[&str], annotations: Pairs<'_>) -> Service {
     let port = |written: &&str| {
         let (rest, protocol) = written.split_once('@').unwrap_or((written, ""));

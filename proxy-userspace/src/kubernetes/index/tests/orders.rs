@@ -1,8 +1,9 @@
 //! Any order of what is told gives the same result.
 //!
-//! A world of a few objects lives through random changes, each with the API server's next version. Its kinds are told
-//! in turns, as the watches of an API server do: in order within a kind, in any order between kinds, with old events
-//! told again and whole lists in between. In the end the index says what a fresh one says of what there is.
+//! A world of a few objects lives through random changes, each with the API server's next version. Its kinds
+//! are told in turns, as the watches of an API server do: in order within a kind, in any order between kinds,
+//! with old events told again and whole lists in between. In the end the index says what a fresh one says of
+//! what there is.
 
 use std::collections::BTreeMap;
 
