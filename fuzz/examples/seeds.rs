@@ -50,6 +50,8 @@ const TEXTS: [(&str, &str); 17] = [
     ("policy", "65535,65536,+1,0x1f,1-2-3,9-8, -1,1-"),
     ("policy", "http://127.0.0.1:4318/in/"),
     ("policy", "http://[::1]:4318"),
+    ("policy", "http, admin-2,8000-8100,a--b,80O0"),
+    ("policy", "10.0.0.0/8, fd00::/8,192.0.2.7,::ffff:10.0.0.0/104,::/0"),
     ("policy", "strict"),
     ("policy", "auto"),
     ("tap", r#"{"version":1,"tap":{"workload":"shop","protocol":"grpc","port":50051}}"#),

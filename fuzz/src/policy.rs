@@ -1,10 +1,13 @@
-//! What people write of ports, and of collectors; in flags, in files and on the command line.
+//! What people write of ports, subnets and collectors; in flags, in files, in annotations and on the command line.
 
 use std::collections::HashMap;
 use std::str::FromStr;
 
 use proxy_common::{Direction, decide};
-use sluice::policy::{OtlpEndpoint, PortRules, PortSet, PortTable, SkMsgMode, WhenProxyDown, compile};
+use sluice::policy::{
+    EnrolMode, MAX_SUBNETS, OtlpEndpoint, PortEntry, PortNames, PortRules, PortSet, PortSpec, PortTable,
+    SkMsgMode, SubnetSet, WhenProxyDown, compile,
+};
 
 /// The target `policy`: a line for each list, the node's and the workload's.
 pub fn policy(input: &[u8]) {
@@ -16,7 +19,10 @@ pub fn policy(input: &[u8]) {
     };
     check_table(&compile(&rules(0), &rules(3)), &lists);
     let line = text.split('\n').next().unwrap_or_default();
+    named(line);
+    subnets(line);
     reads_back::<OtlpEndpoint>(line);
+    reads_back::<EnrolMode>(line);
     reads_back::<SkMsgMode>(line);
     reads_back::<WhenProxyDown>(line);
 }
@@ -44,6 +50,33 @@ fn list(text: &str) -> Option<PortSet> {
             None
         }
     }
+}
+
+/// Reads a list that may have names: what it means without them is what a list without names means.
+fn named(text: &str) {
+    let plain = text.parse::<PortSet>();
+    match text.parse::<PortSpec>() {
+        Ok(spec) => {
+            let has_names = spec.entries().iter().any(|entry| matches!(entry, PortEntry::Name(_)));
+            assert_eq!(plain.is_err(), has_names, "{text:?}");
+            let resolved = spec.resolve(&PortNames::default());
+            assert!(!resolved.as_ref().is_err_and(|error| error.to_string().chars().any(char::is_control)));
+            assert_eq!(resolved.ok(), plain.ok(), "{text:?}");
+        }
+        Err(error) => {
+            assert!(plain.is_err(), "{text:?}: {error}");
+            assert!(!error.to_string().chars().any(char::is_control), "{error}");
+        }
+    }
+}
+
+/// Reads a list of subnets: each holds its own address, and the set reads back.
+fn subnets(text: &str) {
+    if let Ok(set) = text.parse::<SubnetSet>() {
+        assert!(set.iter().count() <= MAX_SUBNETS);
+        assert!(set.iter().all(|subnet| set.contains(subnet.addr_be().into())), "{text:?}");
+    }
+    reads_back::<SubnetSet>(text);
 }
 
 /// The ranges of a list, read by other means; `None` if it is none.

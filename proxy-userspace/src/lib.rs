@@ -1,9 +1,9 @@
 //! sluice: a transparent TCP proxy for Kubernetes nodes.
 //!
-//! Rooms import downwards only: `policy` and `observe` know of no other; `metrics`, then `config`,
-//! `report`, `spans` and `tap`, of those; `connection`, `kernel` and `admin` of those below and not of each other; `agent`
-//! wires them together, `exec` drives it for one command, and `cli` is on top. `cargo xtask lint` checks
-//! it.
+//! Rooms import downwards only: `policy` and `observe` know of no other; `metrics`, then `config`, `report`,
+//! `spans` and `tap`, of those; `connection`, `kernel`, `kubernetes` and `admin` of those below and not of
+//! each other; `agent` wires them together, `exec` drives it for one command, and `cli` is on top. `cargo
+//! xtask lint` checks it.
 
 pub mod admin;
 mod agent;
@@ -13,6 +13,7 @@ pub mod connection;
 mod exec;
 pub mod inject;
 mod kernel;
+pub mod kubernetes;
 pub mod metrics;
 pub mod observe;
 pub mod policy;

@@ -130,9 +130,9 @@ impl PortSpec {
     }
 }
 
-/// Entries are separated by commas, spaces may surround them, and the empty string is no port. What can be read as a
-/// port or a range is one; names are those of IANA: lower-case letters, digits and single dashes between them, 15
-/// characters at most, with a letter.
+/// Entries are separated by commas, spaces may surround them, and the empty string is no port. What can be
+/// read as a port or a range is one; names are those of IANA: lower-case letters, digits and single dashes
+/// between them, 15 characters at most, with a letter.
 ///
 /// # Errors
 /// The first entry that is none of the three.

@@ -13,14 +13,15 @@ const MAPPED_BITS: u8 = 96;
 /// A subnet of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subnet {
-    /// IPv6 address, or IPv4 mapped into it (`::ffff:a.b.c.d`), in network byte order; every bit beyond the prefix is 0.
+    /// IPv6 address, or IPv4 mapped into it (`::ffff:a.b.c.d`), in network byte order; every bit beyond the
+    /// prefix is 0.
     addr_be: [u8; 16],
     /// Bits of the address that count, 0-128; 96 more than written for IPv4.
     prefix_len: u8,
 }
 
-/// Some subnets: sorted, and none inside another, so that two sets of the same addresses written as the same subnets
-/// are equal whatever their order.
+/// Some subnets: sorted, and none inside another, so that two sets of the same addresses written as the same
+/// subnets are equal whatever their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SubnetSet {
     subnets: Vec<Subnet>,
@@ -156,8 +157,8 @@ impl SubnetSet {
     }
 }
 
-/// Entries are separated by commas, spaces may surround them, and the empty string is no subnet. An entry is a subnet
-/// of either family (`10.0.0.0/8`, `fd00::/8`) or a single address.
+/// Entries are separated by commas, spaces may surround them, and the empty string is no subnet. An entry is
+/// a subnet of either family (`10.0.0.0/8`, `fd00::/8`) or a single address.
 ///
 /// # Errors
 /// The first entry that cannot be read, or that there are more than [`MAX_SUBNETS`].

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 8] = [
     &["policy", "observe"],
     &["metrics"],
     &["config", "inject", "report", "spans", "tap"],
-    &["connection", "kernel", "admin"],
+    &["connection", "kernel", "kubernetes", "admin"],
     &["agent"],
     &["exec"],
     &["cli"],
@@ -26,11 +26,17 @@ const LAYERS: [&[&str]; 8] = [
 ];
 
 /// Crates that only one room may import.
-const OWNED_CRATES: [(&str, &[&str]); 8] = [
+const OWNED_CRATES: [(&str, &[&str]); 14] = [
     ("aya", &["kernel"]),
     ("aya_log", &["kernel"]),
+    ("aya_obj", &["kernel"]),
     ("clap", &["cli", "main"]),
     ("granit_parser", &["inject"]),
+    ("k8s_openapi", &["kubernetes"]),
+    ("kube", &["kubernetes"]),
+    ("netlink_packet_core", &["kernel"]),
+    ("netlink_packet_sock_diag", &["kernel"]),
+    ("netlink_sys", &["kernel"]),
     ("opentelemetry", &["spans"]),
     ("opentelemetry_http", &["spans"]),
     ("opentelemetry_otlp", &["spans"]),
