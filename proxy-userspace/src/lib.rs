@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 mod exec;
+pub mod inject;
 mod kernel;
 pub mod metrics;
 pub mod observe;

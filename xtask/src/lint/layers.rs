@@ -16,7 +16,7 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 const LAYERS: [&[&str]; 8] = [
     &["policy", "observe"],
     &["metrics"],
-    &["config", "report", "spans", "tap"],
+    &["config", "inject", "report", "spans", "tap"],
     &["connection", "kernel", "admin"],
     &["agent"],
     &["exec"],
@@ -26,10 +26,11 @@ const LAYERS: [&[&str]; 8] = [
 ];
 
 /// Crates that only one room may import.
-const OWNED_CRATES: [(&str, &[&str]); 7] = [
+const OWNED_CRATES: [(&str, &[&str]); 8] = [
     ("aya", &["kernel"]),
     ("aya_log", &["kernel"]),
     ("clap", &["cli", "main"]),
+    ("granit_parser", &["inject"]),
     ("opentelemetry", &["spans"]),
     ("opentelemetry_http", &["spans"]),
     ("opentelemetry_otlp", &["spans"]),
