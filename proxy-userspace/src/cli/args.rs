@@ -5,6 +5,7 @@ use std::{ffi::OsString, net::SocketAddr, num::NonZeroU64, path::PathBuf};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use proxy_common::{Direction, LogLevel};
 
+use super::inject::{InjectArgs, UninjectArgs};
 use crate::{
     kernel::DEFAULT_PIN_DIR,
     policy::{OtlpEndpoint, PortSet, PortSetError, SkMsgMode},
@@ -38,6 +39,10 @@ pub(super) enum Command {
     Explain(ExplainArgs),
     /// Look whether this machine can run sluice, by trying.
     Check(CheckArgs),
+    /// Annotate Kubernetes manifests so that sluice enrols their pods, for `kubectl apply -f -`.
+    Inject(InjectArgs),
+    /// Remove from Kubernetes manifests what inject has written.
+    Uninject(UninjectArgs),
     /// Set how much the kernel programs of a running agent log.
     LogLevel(LogLevelArgs),
     /// Print the JSON schema of the config file.
@@ -55,6 +60,8 @@ impl Command {
             | Self::Tap(_)
             | Self::Explain(_)
             | Self::Check(_)
+            | Self::Inject(_)
+            | Self::Uninject(_)
             | Self::LogLevel(_)
             | Self::Schema => "warn,sluice_ebpf=trace",
         }

@@ -4,6 +4,7 @@ mod args;
 mod asked;
 mod check;
 mod explain;
+mod inject;
 mod log;
 mod ports;
 mod status;
@@ -88,6 +89,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tap(args) => tap::run(args, &mut out)?,
         Command::Explain(args) => explain::run(&args, &mut out)?,
         Command::Check(args) => return check::run(&args, &mut out),
+        Command::Inject(args) => inject::inject(args, &mut out)?,
+        Command::Uninject(args) => inject::uninject(&args, &mut out)?,
         Command::LogLevel(LogLevelArgs { level, pins }) => {
             let Asked { pins, mut control } = Asked::to_change(&pins.pin_dir)?;
             // The agent changes other settings in the same entry.
