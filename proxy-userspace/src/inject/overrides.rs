@@ -81,8 +81,34 @@ impl FromStr for PortList {
 
 /// Why a list of ports was refused: the entry, and what is wrong with it as a port. Names are allowed too.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}; a name of a port is of a-z, 0-9 and '-', with a letter in it")]
-pub struct PortListError(#[from] PortSetError);
+#[error("{as_port}{}", names_hint(&as_port.problem))]
+pub struct PortListError {
+    /// What is wrong with it.
+    as_port: PortSetError,
+}
+
+impl From<PortSetError> for PortListError {
+    fn from(as_port: PortSetError) -> Self {
+        Self { as_port }
+    }
+}
+
+/// What a name would be, where the entry looks more like one than like a port.
+const fn names_hint(problem: &PortProblem) -> &'static str {
+    match problem {
+        PortProblem::NotAPort { .. } => "; the name of a port is of a-z, 0-9 and '-', with a letter in it",
+        PortProblem::Missing
+        | PortProblem::Zero { .. }
+        | PortProblem::TooLarge { .. }
+        | PortProblem::Signed { .. }
+        | PortProblem::NotDecimal { .. }
+        | PortProblem::NoComma { .. }
+        | PortProblem::NoStart
+        | PortProblem::NoEnd
+        | PortProblem::ManyDashes { .. }
+        | PortProblem::Reversed { .. } => "",
+    }
+}
 
 /// Whether the text is a name that a port can have: lower case letters, digits and single dashes inside.
 ///

@@ -166,8 +166,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Document<'_>>, InjectError> {
     Ok(documents)
 }
 
-/// The values of a text in JSON, where it holds several without a separator; YAML has no such thing.
-fn json_values(text: &str) -> Option<Vec<Range<usize>>> {
+/// The values of a text in JSON, which may hold several without a separator; YAML has no such thing. `None` where
+/// the text is not JSON.
+pub(super) fn json_values(text: &str) -> Option<Vec<Range<usize>>> {
     let json = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !json.trim_start().starts_with('{') {
         return None;
@@ -181,7 +182,7 @@ fn json_values(text: &str) -> Option<Vec<Range<usize>>> {
         parts.push(start..end);
         start = end;
     }
-    (parts.len() > 1).then_some(parts)
+    Some(parts)
 }
 
 fn parse_part<'t>(

@@ -389,8 +389,8 @@ proptest! {
         let text = broken(&yaml(&choices), &changes);
         if let Ok(injected) = inject(&text, &all_overrides()) {
             prop_assert_eq!(inject(&injected.text, &all_overrides()), Ok(injected.clone()));
-            let removed = uninject(&injected.text).map(|removed| removed.text);
-            prop_assert!(removed.is_ok(), "{}\n{:?}", injected.text, removed);
+            let removed = uninject(&injected.text).unwrap_or_else(|error| panic!("{error}\n{}", injected.text));
+            prop_assert_eq!(inject(&removed.text, &all_overrides()).map(|again| again.text), Ok(injected.text));
         }
         let _refused_or_not = uninject(&text);
     }
