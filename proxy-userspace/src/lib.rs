@@ -1,7 +1,7 @@
 //! sluice: a transparent TCP proxy for Kubernetes nodes.
 //!
 //! Rooms import downwards only: `policy` and `observe` know of no other; `metrics`, then `config`,
-//! `report`, `spans` and `tap`, of those; `connection`, `kernel` and `admin` of those below and not of each other; `agent`
+//! `inject`, `report`, `spans` and `tap`, of those; `connection`, `kernel` and `admin` of those below and not of each other; `agent`
 //! wires them together, `exec` drives it for one command, and `cli` is on top. `cargo xtask lint` checks
 //! it.
 

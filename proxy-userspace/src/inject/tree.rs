@@ -160,8 +160,9 @@ impl<'t> Mapping<'t> {
 /// The first place at which it is not YAML.
 pub(super) fn parse(text: &str) -> Result<Vec<Document<'_>>, InjectError> {
     let mut documents = Vec::new();
-    for part in json_values(text).unwrap_or_else(|| vec![0..text.len()]) {
-        parse_part(text, part, &mut documents)?;
+    match json_values(text) {
+        Some(values) => values.into_iter().try_for_each(|part| parse_part(text, part, &mut documents))?,
+        None => parse_part(text, 0..text.len(), &mut documents)?,
     }
     Ok(documents)
 }
@@ -258,8 +259,14 @@ impl<'t> Builder<'t, '_> {
                     self.close(node);
                 }
             }
-            // The stream's ends, a document's end, and what only comes where it is asked for.
-            _ => {}
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentEnd
+            // What only comes where it is asked for.
+            | Event::Anchor(..)
+            | Event::UnresolvedAlias(_)
+            | Event::Comment(..)
+            | _ => {}
         }
     }
 
