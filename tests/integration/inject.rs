@@ -66,8 +66,8 @@ fn refused(finished: &Finished, status: i32) -> &str {
 
 fn the_commands_of_linkerd_s_documentation_work(_: &Env) {
     let directory = TempDir::new();
-    let _ = directory.write("mysql-deployment.yml", DEPLOYMENT);
-    let _ = directory.write("mysql-service.yml", SERVICE);
+    assert!(directory.write("mysql-deployment.yml", DEPLOYMENT).exists());
+    assert!(directory.write("mysql-service.yml", SERVICE).exists());
     let script = "set -e; cd \"$1\"
         \"$0\" inject mysql-deployment.yml --opaque-ports=4406 \\
           | cat -
@@ -119,7 +119,7 @@ fn a_directory_is_read_with_what_is_below_in_order(_: &Env) {
         ("below/m.yml", "kind: Pod\nmetadata: {name: m}\n"),
         ("notes.txt", "\tnot YAML"),
     ] {
-        let _ = directory.write(name, text);
+        assert!(directory.write(name, text).exists());
     }
     let mut command = command(&["inject"]);
     command.arg(directory.path());
@@ -199,9 +199,9 @@ fn a_directory_without_manifests_is_refused(_: &Env) {
 }
 
 fn a_wrong_command_line_has_another_status(_: &Env) {
-    let _ = refused(&run(command(&["inject"])), 2);
-    let _ = refused(&run(command(&["inject", "-", "--manual"])), 2);
-    let _ = refused(&run(command(&["uninject", "-", "--opaque-ports=1"])), 2);
+    assert!(refused(&run(command(&["inject"])), 2).contains("error: "));
+    assert!(refused(&run(command(&["inject", "-", "--manual"])), 2).contains("error: "));
+    assert!(refused(&run(command(&["uninject", "-", "--opaque-ports=1"])), 2).contains("error: "));
 }
 
 fn what_is_not_utf_8_is_refused(_: &Env) {
