@@ -1,7 +1,7 @@
 //! Writes the seeds: `seeds DIRECTORY` fills `DIRECTORY/TARGET` for every target.
 //!
 //! They are made of what the tests have: the exchanges of `tests/corpus`, and the first flights of real clients
-//! in `proxy-userspace/src/observe/testdata`. So they cannot grow old.
+//! in `proxy-userspace/src/observe/testdata`, and the manifests in `proxy-userspace/src/inject/testdata`. So they cannot grow old.
 
 use std::{env, fs, path::PathBuf};
 
@@ -37,6 +37,9 @@ const FLIGHTS: [(&str, &str, &[u8]); 9] = [
 ];
 /// Bytes in the headers of a record and of the handshake message in it.
 const TLS_HEADERS: usize = 9;
+
+/// Seeds of `inject`.
+const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxy-userspace/src/inject/testdata/before");
 
 /// Texts for the targets that read some.
 const TEXTS: [(&str, &str); 17] = [
@@ -105,6 +108,10 @@ fn main() -> std::io::Result<()> {
             let body = flight.get(TLS_HEADERS..).unwrap_or_default();
             write(target, &format!("{name}_body"), &alone(body).to_input())?;
         }
+    }
+    for entry in fs::read_dir(MANIFESTS)? {
+        let entry = entry?;
+        write("inject", &entry.file_name().to_string_lossy(), &fs::read(entry.path())?)?;
     }
     for (at, (target, text)) in TEXTS.iter().enumerate() {
         write(target, &format!("text_{at:02}"), text.as_bytes())?;

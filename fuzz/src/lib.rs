@@ -8,6 +8,7 @@
 //! | `trace` | trace headers | what is read can be written and read again; a cut value says the same |
 //! | `policy` | port lists, endpoints, words | what another reading says; form and text read back |
 //! | `config` | a config file | an error points into the file; a config is the one that it was |
+//! | `inject` | a manifest | what is injected again stays; what was removed comes back the same; an error points into it |
 //! | `tap` | lines of the tap's protocol | what is shown does nothing to a terminal; JSON reads back |
 //!
 //! None may panic, overflow or hang, whatever it reads. That nothing alters the stream is not asserted here: an
@@ -24,6 +25,7 @@ mod config;
 mod hpack;
 mod http1;
 mod http2;
+mod inject;
 mod observe;
 mod policy;
 mod tap;
@@ -34,6 +36,7 @@ pub use config::config;
 pub use hpack::{MARK as BLOCK_MARK, hpack};
 pub use http1::http1;
 pub use http2::{PREFACE, http2};
+pub use inject::inject;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use libfuzzer_sys;
@@ -49,11 +52,12 @@ use std::{env, fs, process::ExitCode};
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("config", config),
     ("hpack", hpack),
     ("http1", http1),
     ("http2", http2),
+    ("inject", inject),
     ("observe", observe),
     ("policy", policy),
     ("tap", tap),

@@ -22,6 +22,7 @@ mod http_lost;
 mod http_metrics;
 mod http_peers;
 mod identity;
+mod inject;
 mod many;
 mod metrics;
 mod peers;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     down::register(&mut suite);
     metrics::register(&mut suite);
     check::register(&mut suite);
+    inject::register(&mut suite);
     capacity::register(&mut suite);
     foreign::register(&mut suite);
     http_identity::register(&mut suite);

@@ -13,7 +13,7 @@ pub struct InjectError {
     /// The column, in characters; the first is 1.
     pub column: usize,
     /// What is wrong there.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What is wrong: what was expected and what came.
@@ -105,7 +105,7 @@ impl InjectError {
             document,
             line: before.matches('\n').count() + 1,
             column: in_line.trim_start_matches('\u{feff}').chars().count() + 1,
-            problem,
+            problem: Box::new(problem),
         }
     }
 }

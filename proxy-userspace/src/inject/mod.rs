@@ -17,6 +17,7 @@ mod overrides;
 mod report;
 mod source;
 mod strip;
+mod subnets;
 mod text;
 mod transform;
 mod tree;
@@ -24,8 +25,9 @@ mod verify;
 
 pub use error::{InjectError, Problem};
 pub use join::join;
-pub use overrides::{Overrides, PortList, PortListError, SubnetList, SubnetListError, SubnetProblem};
+pub use overrides::{Overrides, PortList, PortListError};
 pub use report::{Named, Outcome, Reason, ReportLine};
+pub use subnets::{SubnetList, SubnetListError, SubnetProblem};
 pub use transform::{Transformed, inject, uninject};
 
 /// Whether sluice enrols the pods.

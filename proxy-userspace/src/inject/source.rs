@@ -7,6 +7,8 @@ use super::{
 
 /// How many aliases are followed from one place: a ring of them ends.
 const MAX_ALIASES: usize = 16;
+/// How many mappings are looked into for one key: merges of merges of merges end.
+const MAX_MERGED: usize = 256;
 /// The key whose value's entries count as the mapping's own.
 const MERGE: &str = "<<";
 
@@ -36,19 +38,20 @@ impl<'a, 't> Source<'a, 't> {
 
     /// The value of the key: the mapping's own, or a merged one.
     pub(super) fn value(&self, node: &'a Node<'t>, key: &str) -> Option<&'a Node<'t>> {
-        self.value_within(node, key, MAX_ALIASES)
+        let mut left = MAX_MERGED;
+        self.value_within(node, key, &mut left)
     }
 
-    fn value_within(&self, node: &'a Node<'t>, key: &str, depth: usize) -> Option<&'a Node<'t>> {
-        let depth = depth.checked_sub(1)?;
+    fn value_within(&self, node: &'a Node<'t>, key: &str, left: &mut usize) -> Option<&'a Node<'t>> {
+        *left = left.checked_sub(1)?;
         let mapping = self.resolve(node)?.mapping()?;
         if let Some(own) = mapping.value(key) {
             return self.resolve(own);
         }
         let merged = self.resolve(mapping.value(MERGE)?)?;
         match merged.sequence() {
-            Some(several) => several.iter().find_map(|one| self.value_within(one, key, depth)),
-            None => self.value_within(merged, key, depth),
+            Some(several) => several.iter().find_map(|one| self.value_within(one, key, left)),
+            None => self.value_within(merged, key, left),
         }
     }
 

@@ -62,6 +62,11 @@ impl Stripper<'_, '_, '_, '_> {
         let text = self.source.text;
         if !mapping.entries.iter().all(&goes) {
             self.remove_from(&holder.value, mapping, goes)?;
+            // Somebody has put something beside ours: it will not be null again.
+            if let Some((comment, _)) = mark(text, holder).filter(|_| !mapping.is_flow) {
+                let blank = text[..comment.start].trim_end_matches([' ', '\t']).len();
+                self.edits.replace(blank..comment.end, String::new());
+            }
             return Ok(false);
         }
         if !mapping.is_flow {

@@ -162,9 +162,8 @@ fn check_names(
         if is_service && key != OPAQUE_PORTS {
             continue;
         }
-        let names = list.into_iter().flat_map(PortList::names);
-        let Some(named) = &object.named else { continue };
-        for name in names.filter(|name| !known.contains(name)) {
+        let unknown = list.into_iter().flat_map(PortList::names).find(|name| !known.contains(name));
+        if let (Some(name), Some(named)) = (unknown, &object.named) {
             let known = known.iter().map(ToString::to_string).collect();
             let problem = Problem::UnknownPort { flag, entry: name.to_owned(), object: named.clone(), known };
             return Err(object.source.error(owner.node, problem));

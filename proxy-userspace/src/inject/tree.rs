@@ -160,14 +160,16 @@ impl<'t> Mapping<'t> {
 /// The first place at which it is not YAML.
 pub(super) fn parse(text: &str) -> Result<Vec<Document<'_>>, InjectError> {
     let mut documents = Vec::new();
-    for part in json_values(text).unwrap_or_else(|| vec![0..text.len()]) {
-        parse_part(text, part, &mut documents)?;
+    match json_values(text) {
+        Some(values) => values.into_iter().try_for_each(|part| parse_part(text, part, &mut documents))?,
+        None => parse_part(text, 0..text.len(), &mut documents)?,
     }
     Ok(documents)
 }
 
-/// The values of a text in JSON, where it holds several without a separator; YAML has no such thing.
-fn json_values(text: &str) -> Option<Vec<Range<usize>>> {
+/// The values of a text in JSON, which may hold several without a separator; YAML has no such thing. `None` where
+/// the text is not JSON.
+pub(super) fn json_values(text: &str) -> Option<Vec<Range<usize>>> {
     let json = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !json.trim_start().starts_with('{') {
         return None;
@@ -181,7 +183,7 @@ fn json_values(text: &str) -> Option<Vec<Range<usize>>> {
         parts.push(start..end);
         start = end;
     }
-    (parts.len() > 1).then_some(parts)
+    Some(parts)
 }
 
 fn parse_part<'t>(
@@ -257,8 +259,14 @@ impl<'t> Builder<'t, '_> {
                     self.close(node);
                 }
             }
-            // The stream's ends, a document's end, and what only comes where it is asked for.
-            _ => {}
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentEnd
+            // What only comes where it is asked for.
+            | Event::Anchor(..)
+            | Event::UnresolvedAlias(_)
+            | Event::Comment(..)
+            | _ => {}
         }
     }
 

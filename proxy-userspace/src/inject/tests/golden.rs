@@ -108,6 +108,29 @@ fn another_parser_sees_no_difference_but_the_annotations() {
 }
 
 #[test]
+fn what_somebody_put_beside_ours_stays_without_the_mark() {
+    for null in ["", " ~", "  null # nobody's"] {
+        let before = format!("kind: Pod\nmetadata:\n  annotations:{null}\n  name: x\n");
+        let injected = inject(&before, &all_overrides()).unwrap().text;
+        let added = injected.replace("  name: x", "    a: b\n  name: x");
+        let comment = if null.contains('#') { " # nobody's" } else { "" };
+        let expected = format!("kind: Pod\nmetadata:\n  annotations:{comment}\n    a: b\n  name: x\n");
+        assert_eq!(uninject(&added).unwrap().text, expected);
+    }
+}
+
+#[test]
+fn merges_of_merges_come_to_an_end() {
+    let mut text = String::from("x0: &x0 {a: b}\n");
+    for at in 1..40 {
+        let merged = vec![format!("*x{}", at - 1); 10].join(", ");
+        text.push_str(&format!("x{at}: &x{at} {{<<: [{merged}]}}\n"));
+    }
+    text.push_str("kind: Pod\nmetadata:\n  annotations:\n    <<: *x39\n");
+    check_inverse(&text, &all_overrides());
+}
+
+#[test]
 fn a_null_in_braces_comes_back_as_null() {
     for null in [": ~", ": NULL", ": ", ":", ""] {
         for (head, tail) in [("{kind: Pod, metadata: {annotations", "}}\n"), ("{kind: Pod, metadata", "}\n")]

@@ -3,6 +3,7 @@
 mod golden;
 mod properties;
 mod refused;
+mod written;
 
 use super::*;
 

@@ -109,7 +109,7 @@ fn writing_that_cannot_be_changed_in_place_is_refused() {
         match inject(text, &Overrides::default()) {
             Ok(injected) => assert_eq!(without_annotations(text), without_annotations(&injected.text)),
             Err(error) => {
-                let is_told = matches!(error.problem, Problem::Uneditable { .. } | Problem::Shared { .. });
+                let is_told = matches!(*error.problem, Problem::Uneditable { .. } | Problem::Shared { .. });
                 assert!(is_told, "{error}");
             }
         }
