@@ -16,6 +16,8 @@ mod netns;
 mod own_cgroup;
 mod pin_dir;
 mod pins;
+#[expect(dead_code, reason = "for the agent that takes its workloads from Kubernetes")]
+mod pod_cgroup;
 mod programs;
 mod records;
 mod self_test;

@@ -43,7 +43,12 @@ impl Netns {
     /// Opens a namespace by its file: `/run/netns/NAME` or `/proc/PID/ns/net`.
     pub(crate) fn open(path: &Path) -> Result<Self, KernelError> {
         let error = |source| KernelError::Netns { action: "open", path: path.to_owned(), source };
-        let target = File::open(path).map_err(error)?;
+        Self::from_file(File::open(path).map_err(error)?, path)
+    }
+
+    /// A namespace whose file is open already; `path` is for errors.
+    pub(crate) fn from_file(target: File, path: &Path) -> Result<Self, KernelError> {
+        let error = |source| KernelError::Netns { action: "open", path: path.to_owned(), source };
         let own = File::open(OWN).map_err(error)?;
         let (target_is, own_is) = (target.metadata().map_err(error)?, own.metadata().map_err(error)?);
         if target_is.dev() == own_is.dev() && target_is.ino() == own_is.ino() {
