@@ -7,6 +7,7 @@
 mod bench;
 mod cli;
 mod command;
+mod debian;
 mod demo;
 mod fuzz;
 mod lint;

@@ -1,19 +1,16 @@
 //! Debian's kernels, unpacked and kept under `target/vm/kernels/VERSION`.
 //!
-//! Nothing is installed, and this machine's own apt is not changed: unstable has a list and a
-//! cache of its own under `target/vm/apt`, from the mirror that this machine uses.
+//! Nothing is installed: unstable has a list and a cache of its own under `target/vm/apt`.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::directory;
 use crate::command::{self, Progress};
-
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+use crate::debian::Apt;
 
 /// The packages that name a series' newest kernel.
 struct Series {
@@ -90,23 +87,22 @@ fn order(version: &str) -> Vec<u64> {
 }
 
 fn fetch_series(progress: &Progress, series: &Series) -> Result<String> {
-    let apt = Apt::of(series.suite);
+    let apt = apt(series.suite);
     if matches!(series.suite, Suite::Unstable) {
         progress.say("reading the package list of Debian unstable");
         apt.update()?;
     }
-    let image = apt
-        .dependencies(series.package)?
+    let image = dependencies(&apt, series.package)?
         .into_iter()
         .find(|name| name.starts_with("linux-image-"))
         .with_context(|| format!("{} depends on no kernel: `apt-get update`?", series.package))?;
-    apt.unpack(progress, &image)?;
+    unpack(progress, &apt, &image)?;
     Ok(image)
 }
 
 fn fetch_version(progress: &Progress, wanted: &str) -> Result<String> {
     for suite in [Suite::Own, Suite::Unstable] {
-        let apt = Apt::of(suite);
+        let apt = apt(suite);
         if matches!(suite, Suite::Unstable) {
             apt.update()?;
         }
@@ -118,111 +114,42 @@ fn fetch_version(progress: &Progress, wanted: &str) -> Result<String> {
         // `6.12-cloud-amd64` names the series, and has no third number.
         let newest = matching.filter(|name| order(name).len() > 3).max_by_key(|name| order(name));
         if let Some(image) = newest {
-            apt.unpack(progress, image)?;
+            unpack(progress, &apt, image)?;
             return Ok(image.to_owned());
         }
     }
     bail!("Debian has no cloud kernel of version {wanted} here (apt-cache search linux-image-{wanted})")
 }
 
-/// apt, over this machine's packages or unstable's.
-struct Apt {
-    options: Vec<String>,
-    state: Option<PathBuf>,
-}
-
-impl Apt {
-    fn of(suite: Suite) -> Self {
-        let (options, state) = match suite {
-            Suite::Own => (Vec::new(), None),
-            Suite::Unstable => {
-                let state = directory().join("apt");
-                let at = |what: &str, path: &str| format!("-oDir::{what}={}", state.join(path).display());
-                let options = vec![
-                    at("Etc::sourcelist", "sources.list"),
-                    at("Etc::sourceparts", "none"),
-                    at("State", "state"),
-                    at("State::status", "status"),
-                    at("Cache", "cache"),
-                    "-oAcquire::Languages=none".into(),
-                    "-oAcquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
-                ];
-                (options, Some(state))
-            }
-        };
-        Self { options, state }
-    }
-
-    fn command(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = command::command(program, &self.options);
-        command.args(args);
-        command
-    }
-
-    /// Reads unstable's list of packages.
-    fn update(&self) -> Result<()> {
-        let Some(state) = &self.state else { return Ok(()) };
-        for directory in ["none", "state/lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(state.join(directory))?;
-        }
-        let source = format!("deb [signed-by={KEYRING}] {} unstable main\n", mirror()?);
-        fs::write(state.join("sources.list"), source)?;
-        fs::write(state.join("status"), "")?;
-        command::run(&mut self.command("apt-get", &["update", "-q=2"]))
-            .context("cannot read the package list of Debian unstable")
-    }
-
-    /// What a package depends on, directly.
-    fn dependencies(&self, package: &str) -> Result<Vec<String>> {
-        let list = command::output(&mut self.command("apt-cache", &["depends", "--important", package]))?;
-        let names = list.lines().filter_map(|line| Some(line.trim().split_once("epends: ")?.1.to_owned()));
-        Ok(names.collect())
-    }
-
-    /// Downloads and unpacks a kernel: since 7.x it is spread over several packages
-    /// (`linux-image-V` depends on `linux-binary-V` and `linux-modules-V`).
-    fn unpack(&self, progress: &Progress, image: &str) -> Result<()> {
-        let version = image.strip_prefix("linux-image-").unwrap_or(image);
-        let top = kernels().join(version);
-        if top.exists() {
-            progress.say(format_args!("{version} is the newest, and is here"));
-            return Ok(());
-        }
-        progress.say(format_args!("fetching Linux {version}"));
-        let mut packages = BTreeSet::from([image.to_owned()]);
-        packages.extend(self.dependencies(image)?.into_iter().filter(|name| name.ends_with(version)));
-        let packages: Vec<_> = packages.iter().map(String::as_str).collect();
-        self.download(&packages, &top)
-    }
-
-    /// Downloads packages and unpacks them into `top`, which is there only when it is complete.
-    fn download(&self, packages: &[&str], top: &Path) -> Result<()> {
-        let partial = top.with_extension("partial");
-        let root = partial.join("root");
-        if partial.exists() {
-            fs::remove_dir_all(&partial)?;
-        }
-        fs::create_dir_all(&root)?;
-        let mut download = self.command("apt-get", &["download", "-q=2", "-oAPT::Sandbox::User=root"]);
-        command::run(download.args(packages).current_dir(&partial))?;
-        for entry in fs::read_dir(&partial)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "deb") {
-                command::run(command::command("dpkg-deb", ["-x"]).arg(&path).arg(&root))?;
-            }
-        }
-        fs::rename(&root, top)?;
-        Ok(fs::remove_dir_all(&partial)?)
+/// apt, over the packages of a suite.
+fn apt(suite: Suite) -> Apt {
+    match suite {
+        Suite::Own => Apt::own(),
+        Suite::Unstable => Apt::with_list(directory().join("apt"), "deb", "unstable"),
     }
 }
 
-/// The mirror that this machine's apt takes Debian from.
-fn mirror() -> Result<String> {
-    let targets = ["indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"];
-    let targets = command::output(&mut command::command("apt-get", targets))?;
-    // The security archive's label is `Debian-Security`.
-    let mirror = targets.lines().find_map(|line| line.strip_suffix(" Debian"));
-    mirror.map(str::to_owned).context("this machine's apt knows no Debian mirror: `apt-get update`?")
+/// What a package depends on, directly.
+fn dependencies(apt: &Apt, package: &str) -> Result<Vec<String>> {
+    let list = command::output(&mut apt.command("apt-cache", &["depends", "--important", package]))?;
+    let names = list.lines().filter_map(|line| Some(line.trim().split_once("epends: ")?.1.to_owned()));
+    Ok(names.collect())
+}
+
+/// Downloads and unpacks a kernel: since 7.x it is spread over several packages
+/// (`linux-image-V` depends on `linux-binary-V` and `linux-modules-V`).
+fn unpack(progress: &Progress, apt: &Apt, image: &str) -> Result<()> {
+    let version = image.strip_prefix("linux-image-").unwrap_or(image);
+    let top = kernels().join(version);
+    if top.exists() {
+        progress.say(format_args!("{version} is the newest, and is here"));
+        return Ok(());
+    }
+    progress.say(format_args!("fetching Linux {version}"));
+    let mut packages = BTreeSet::from([image.to_owned()]);
+    packages.extend(dependencies(apt, image)?.into_iter().filter(|name| name.ends_with(version)));
+    let packages: Vec<_> = packages.iter().map(String::as_str).collect();
+    apt.download(&packages, &top)
 }
 
 /// A statically linked busybox, from Debian's package: it is not installed, because it would
@@ -232,7 +159,7 @@ pub(super) fn busybox(progress: &Progress) -> Result<PathBuf> {
     let candidates = ["bin/busybox", "usr/bin/busybox"].map(|path| top.join(path));
     if !top.exists() {
         progress.say("fetching busybox");
-        Apt::of(Suite::Own).download(&["busybox-static"], &top)?;
+        Apt::own().download(&["busybox-static"], &top)?;
     }
     candidates.into_iter().find(|path| path.is_file()).context("the package busybox-static has no busybox")
 }
