@@ -25,6 +25,7 @@ mod identity;
 mod many;
 mod metrics;
 mod peers;
+mod pods;
 mod ports;
 mod reasons;
 mod reload;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     http_lost::register(&mut suite);
     http_metrics::register(&mut suite);
     http_peers::register(&mut suite);
+    pods::register(&mut suite);
 
     if !arguments.list {
         if !nix::unistd::geteuid().is_root() {

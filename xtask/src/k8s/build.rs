@@ -72,7 +72,8 @@ fn build(progress: &Progress, source: &Source, program: &Path) -> Result<()> {
         .split_once('.')
         .and_then(|(major, rest)| Some((major, rest.split('.').next()?)))
         .with_context(|| format!("expected MAJOR.MINOR.PATCH, got {}", source.version))?;
-    let variable = |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
+    let package = "k8s.io/kubernetes/vendor/k8s.io/component-base/version";
+    let variable = |name: &str, value: &str| format!("-X {package}.{name}={value}");
     let linker = [
         // No table of symbols, and no DWARF.
         "-s -w".to_owned(),

@@ -74,8 +74,8 @@ impl Cluster {
             USERS.iter().map(|(name, user, groups)| format!("{name},{user},{name},\"{groups}\"\n")).collect();
         fs::write(at("tokens"), tokens.concat())?;
         let key = rcgen::KeyPair::generate().context("cannot make a key")?;
-        fs::write(at("service-accounts.key"), key.serialize_pem())?;
-        let key = at("service-accounts.key");
+        fs::write(at("signing.key"), key.serialize_pem())?;
+        fs::write(at("signing.pub"), key.public_key_pem())?;
         let arguments = [
             format!("--etcd-servers={etcd_at}"),
             "--bind-address=127.0.0.1".to_owned(),
@@ -88,8 +88,8 @@ impl Cluster {
             // Nobody makes the default ServiceAccount of a namespace here.
             "--disable-admission-plugins=ServiceAccount".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-signing-key-file={}", key.display()),
-            format!("--service-account-key-file={}", key.display()),
+            format!("--service-account-signing-key-file={}", at("signing.key").display()),
+            format!("--service-account-key-file={}", at("signing.pub").display()),
             "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112".to_owned(),
             "--feature-gates=IPv6DualStack=true".to_owned(),
             // Its own address is loopback, which no Endpoints may have.
