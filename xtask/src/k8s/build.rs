@@ -72,15 +72,16 @@ fn build(progress: &Progress, source: &Source, program: &Path) -> Result<()> {
         .split_once('.')
         .and_then(|(major, rest)| Some((major, rest.split('.').next()?)))
         .with_context(|| format!("expected MAJOR.MINOR.PATCH, got {}", source.version))?;
-    let package = "k8s.io/kubernetes/vendor/k8s.io/component-base/version";
-    let variable = |name: &str, value: &str| format!("-X {package}.{name}={value}");
-    let linker = [
-        // No table of symbols, and no DWARF.
-        "-s -w".to_owned(),
-        variable("gitVersion", &format!("v{}", source.version)),
-        variable("gitMajor", major),
-        variable("gitMinor", minor),
-    ];
+    // No table of symbols, and no DWARF.
+    let mut linker = vec!["-s -w".to_owned()];
+    let git_version = format!("v{}", source.version);
+    // The second is what the API tells.
+    for package in ["component-base/version", "client-go/pkg/version"] {
+        for (name, value) in [("gitVersion", git_version.as_str()), ("gitMajor", major), ("gitMinor", minor)]
+        {
+            linker.push(format!("-X k8s.io/kubernetes/vendor/k8s.io/{package}.{name}={value}"));
+        }
+    }
     let partial = source.gopath.join("kube-apiserver");
     let mut go = go(source, ["build", "-tags=providerless", "-ldflags"]);
     go.arg(linker.join(" ")).arg("-o").arg(&partial).arg("./cmd/kube-apiserver").current_dir(&top);
