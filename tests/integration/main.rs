@@ -26,6 +26,7 @@ mod inject;
 mod many;
 mod metrics;
 mod peers;
+mod pods;
 mod ports;
 mod reasons;
 mod reload;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
     http_lost::register(&mut suite);
     http_metrics::register(&mut suite);
     http_peers::register(&mut suite);
+    pods::register(&mut suite);
 
     if !arguments.list {
         if !nix::unistd::geteuid().is_root() {

@@ -11,9 +11,20 @@ use std::time::Duration;
 /// # Errors
 /// When the server is not there, or does not answer.
 pub fn get(addr: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    request(addr, &format!("GET {path}"), "", "")
+}
+
+/// The status code and body of any request: method and path, more header fields (each with its line end),
+/// and a body.
+///
+/// # Errors
+/// When the server is not there, or does not answer.
+pub fn request(addr: SocketAddr, what: &str, fields: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")?;
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let head = format!("{what} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{fields}{length}\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;

@@ -10,6 +10,7 @@
 //! | `SLUICE_BIN` | the binary under test |
 //! | `SLUICE_TEST_SCALE=small` | small sizes and no third-party programs: for VMs without KVM |
 //! | `SLUICE_TEST_TRIES=2` | a test that fails is run once more, and named with `FAILED ONCE:` or `FAILED TWICE:`: for machines that others use too |
+//! | `SLUICE_TEST_KUBECONFIG`, `SLUICE_TEST_KUBE_API` | where Kubernetes' API is: for clients, and as plain HTTP for the tests; `cargo xtask k8s-test` sets both |
 //! | `SLUICE_TEST_DIRECT=1` | run the clients without sluice: what plain TCP does is the truth that the proxied runs are held to |
 #![allow(
     clippy::expect_used,
@@ -25,6 +26,7 @@ pub mod dialogue;
 pub mod exec;
 pub mod http;
 pub mod kernel;
+pub mod kube;
 pub mod netns;
 pub mod pattern;
 pub mod peer;

@@ -16,10 +16,7 @@ pub fn collect() {
         std::fs::remove_dir_all(path).ok();
     }
     for path in of_dead_runs(&cgroup::mount()) {
-        for child in of_dead_runs(&path) {
-            std::fs::remove_dir(child).ok();
-        }
-        std::fs::remove_dir(path).ok();
+        remove_cgroup(&path);
     }
     for path in of_dead_sluices() {
         for child in directories(&path) {
@@ -30,6 +27,14 @@ pub fn collect() {
     for path in of_dead_runs(&std::env::temp_dir()) {
         std::fs::remove_dir_all(path).ok();
     }
+}
+
+/// Removes a cgroup and those in it, down to the first that holds a process.
+fn remove_cgroup(path: &Path) {
+    for child in directories(path) {
+        remove_cgroup(&child);
+    }
+    std::fs::remove_dir(path).ok();
 }
 
 /// The cgroups of a sluice that was killed; the next one would remove them.

@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::exec::Exec;
 use crate::kernel::{self, Feature};
+use crate::kube::Api;
 
 /// A test: it panics where the promise is not kept.
 pub type TestFn = fn(&Env);
@@ -119,6 +120,13 @@ impl Group<'_> {
     pub fn require(&mut self, feature: Feature, since: &str) {
         if let Some(reason) = kernel::missing(feature, since) {
             self.leave_out(&reason);
+        }
+    }
+
+    /// Leaves the tests that are registered from here on out where no API server is, and says so.
+    pub fn require_kubernetes(&mut self) {
+        if Api::from_env().is_none() {
+            self.leave_out("needs an API server: cargo xtask k8s-test");
         }
     }
 

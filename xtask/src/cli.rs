@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, fuzz, lint, setup, test, vm};
+use crate::{bench, demo, fuzz, k8s, lint, setup, test, vm};
 
 /// sluice's chores.
 #[derive(Debug, Parser)]
@@ -41,6 +41,8 @@ enum Chore {
         #[arg(last = true, value_name = "FILTER")]
         filter: Vec<String>,
     },
+    /// Run the tests that need Kubernetes' API, against a real API server.
+    K8sTest(k8s::Options),
     /// Run the fuzz targets, each for a while.
     Fuzz(fuzz::Options),
     /// Build sluice and run its main job on real traffic.
@@ -127,6 +129,7 @@ pub(crate) fn run(cli: Cli) -> Result<bool> {
             })
         }
         Chore::VmTest { kernels, vm, filter } => test::run_vms(&kernels, &vm.into(), &filter),
+        Chore::K8sTest(options) => k8s::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Demo => demo::run(),
         Chore::DemoClient(args) => demo::client(&args).map(|()| true),

@@ -10,6 +10,7 @@ mod command;
 mod debian;
 mod demo;
 mod fuzz;
+mod k8s;
 mod lint;
 mod setup;
 mod test;

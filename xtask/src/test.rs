@@ -94,7 +94,7 @@ fn native(progress: &Progress, payload: &Payload, filter: &[String]) -> Phase {
 }
 
 /// Runs tests, shows what they print and counts their results; whether the command succeeded.
-fn count(progress: &Progress, command: &mut Command, totals: &mut Totals) -> bool {
+pub(crate) fn count(progress: &Progress, command: &mut Command, totals: &mut Totals) -> bool {
     progress.say(format_args!("$ {}", command::show(command)));
     let ended = command::lines(command, |line| {
         println!("{line}");
@@ -106,7 +106,7 @@ fn count(progress: &Progress, command: &mut Command, totals: &mut Totals) -> boo
     })
 }
 
-fn phase(name: &str, totals: Totals, succeeded: bool, began: Instant) -> Phase {
+pub(crate) fn phase(name: &str, totals: Totals, succeeded: bool, began: Instant) -> Phase {
     let note = match (succeeded, totals.failed) {
         (false, 0) => "did not come to its end: see above",
         (true, _) | (false, _) => "",
@@ -125,7 +125,7 @@ fn not_built(progress: &Progress, error: &anyhow::Error) -> Phase {
 }
 
 /// Builds sluice and the integration tests, as they are released.
-fn build(progress: &Progress) -> Result<Payload> {
+pub(crate) fn build(progress: &Progress) -> Result<Payload> {
     if !setup::is_root()? {
         bail!("the integration tests load programs into the kernel and make namespaces: run them as root");
     }
