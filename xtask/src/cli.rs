@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, fuzz, lint, setup, test, vm};
+use crate::{bench, demo, fuzz, image, lint, setup, test, vm};
 
 /// sluice's chores.
 #[derive(Debug, Parser)]
@@ -26,7 +26,7 @@ enum Chore {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Check format, clippy, dependencies and the layer rule.
+    /// Check format, clippy, dependencies, the layer rule and the dashboard's metrics.
     Lint,
     /// Run the tests: unit, kernel integration on this machine, kernel integration in VMs.
     Test(TestArgs),
@@ -43,6 +43,8 @@ enum Chore {
     },
     /// Run the fuzz targets, each for a while.
     Fuzz(fuzz::Options),
+    /// Build the image of the node agent, as an archive.
+    Image(image::Options),
     /// Build sluice and run its main job on real traffic.
     Demo,
     /// The client that `demo` runs through `sluice exec`.
@@ -128,6 +130,7 @@ pub(crate) fn run(cli: Cli) -> Result<bool> {
         }
         Chore::VmTest { kernels, vm, filter } => test::run_vms(&kernels, &vm.into(), &filter),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Image(options) => image::run(&options).map(|()| true),
         Chore::Demo => demo::run(),
         Chore::DemoClient(args) => demo::client(&args).map(|()| true),
         Chore::Bench(options) => bench::run(options).map(|()| true),

