@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, fuzz, image, lint, setup, test, vm};
+use crate::{bench, demo, fuzz, image, lint, manifests, setup, test, vm};
 
 /// sluice's chores.
 #[derive(Debug, Parser)]
@@ -45,6 +45,8 @@ enum Chore {
     Fuzz(fuzz::Options),
     /// Build the image of the node agent, as an archive.
     Image(image::Options),
+    /// Render the manifests and check them against Kubernetes's schemas.
+    Manifests(manifests::Options),
     /// Build sluice and run its main job on real traffic.
     Demo,
     /// The client that `demo` runs through `sluice exec`.
@@ -131,6 +133,7 @@ pub(crate) fn run(cli: Cli) -> Result<bool> {
         Chore::VmTest { kernels, vm, filter } => test::run_vms(&kernels, &vm.into(), &filter),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Image(options) => image::run(&options).map(|()| true),
+        Chore::Manifests(options) => manifests::run(&options),
         Chore::Demo => demo::run(),
         Chore::DemoClient(args) => demo::client(&args).map(|()| true),
         Chore::Bench(options) => bench::run(options).map(|()| true),

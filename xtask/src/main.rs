@@ -11,6 +11,7 @@ mod demo;
 mod fuzz;
 mod image;
 mod lint;
+mod manifests;
 mod setup;
 mod test;
 mod toolchain;

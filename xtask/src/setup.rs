@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     Bench,
     /// Build, and make an image of it.
     Image,
+    /// Build, and check the manifests.
+    Manifests,
     /// Build, lint, test and fuzz: what a change must pass.
     All,
 }
@@ -140,6 +142,12 @@ const IMAGE: &[Package] = &[
     program("binutils", "strip", "takes the debug information out of the program in it"),
 ];
 
+const MANIFESTS: &[Package] = &[
+    program("kubernetes-client", "kubectl", "renders the manifests"),
+    program("python3", "python3", "checks them"),
+    library("python3-venv", "checks them"),
+];
+
 /// A program from crates.io.
 struct Crate {
     name: &'static str,
@@ -216,6 +224,10 @@ impl Plan {
         }
         if purpose == Purpose::Image {
             wanted.extend(IMAGE);
+        }
+        if purpose == Purpose::Manifests {
+            wanted.extend(MANIFESTS);
+            plan.environments.push(&python::MANIFESTS);
         }
         plan.environments.retain(|environment| !environment.is_here());
         if purpose.fuzzes() {
@@ -339,6 +351,11 @@ pub(crate) fn is_root() -> Result<bool> {
 /// Envoy, where the purpose `bench` installs it.
 pub(crate) fn envoy() -> PathBuf {
     python::BENCH.directory().join("bin/envoy")
+}
+
+/// The program that knows Kubernetes's schemas, where the purpose `manifests` installs it.
+pub(crate) fn kubernetes_validate() -> PathBuf {
+    python::MANIFESTS.directory().join("bin/kubernetes-validate")
 }
 
 /// As seen from the top of the repository.
