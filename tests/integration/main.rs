@@ -13,6 +13,7 @@ mod capacity;
 mod check;
 mod client_hello;
 mod close;
+mod container;
 mod detect;
 mod down;
 mod exec;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
     down::register(&mut suite);
     metrics::register(&mut suite);
     check::register(&mut suite);
+    container::register(&mut suite);
     inject::register(&mut suite);
     capacity::register(&mut suite);
     foreign::register(&mut suite);

@@ -106,7 +106,15 @@ impl Agent {
     /// # Panics
     /// When it does not become ready.
     pub fn start(&mut self) {
-        let mut process = Process::start(self.run_command());
+        self.start_through(&[]);
+    }
+
+    /// [`Agent::start`] as an argument of another program, which begins with these words.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_through(&mut self, words: &[String]) {
+        let mut process = Process::start(through(words, &self.run_command()));
         wait::eventually("the agent to be ready", || {
             assert!(!process.has_ended(), "the agent ended: {}", process.stderr_so_far());
             http::get(self.admin, "/ready").is_ok_and(|(status, _)| status == 200).then_some(())
@@ -121,6 +129,15 @@ impl Agent {
     #[must_use]
     pub fn run_to_its_end(&self) -> Finished {
         run(self.run_command())
+    }
+
+    /// [`Agent::run_to_its_end`] as an argument of another program.
+    ///
+    /// # Panics
+    /// When it goes on.
+    #[must_use]
+    pub fn run_to_its_end_through(&self, words: &[String]) -> Finished {
+        run(through(words, &self.run_command()))
     }
 
     /// [`Agent::run_to_its_end`], with more flags.
@@ -183,6 +200,11 @@ impl Agent {
         self.process.as_mut().expect("the agent runs")
     }
 
+    /// Ends it without a word, with whatever it was started through.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
     /// Sends a signal and waits for the end.
     ///
     /// # Panics
@@ -227,4 +249,12 @@ impl Agent {
         assert!(finished.status.success(), "sluice {arguments:?}: {}", finished.stderr);
         String::from_utf8_lossy(&finished.stdout).into_owned()
     }
+}
+
+/// A command as the last arguments of another.
+fn through(words: &[String], command: &Command) -> Command {
+    let mut all = words.iter().map(AsRef::as_ref).chain([command.get_program()]).chain(command.get_args());
+    let mut outer = Command::new(all.next().expect("a program"));
+    outer.args(all);
+    outer
 }

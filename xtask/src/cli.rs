@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, fuzz, k8s, lint, setup, test, vm};
+use crate::{bench, demo, fuzz, image, k8s, lint, manifests, setup, test, vm};
 
 /// sluice's chores.
 #[derive(Debug, Parser)]
@@ -26,7 +26,7 @@ enum Chore {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Check format, clippy, dependencies and the layer rule.
+    /// Check format, clippy, dependencies, the layer rule and the dashboard's metrics.
     Lint,
     /// Run the tests: unit, kernel integration on this machine, kernel integration in VMs.
     Test(TestArgs),
@@ -45,6 +45,10 @@ enum Chore {
     K8sTest(k8s::Options),
     /// Run the fuzz targets, each for a while.
     Fuzz(fuzz::Options),
+    /// Build the image of the node agent, as an archive.
+    Image(image::Options),
+    /// Render the manifests and check them against Kubernetes's schemas.
+    Manifests(manifests::Options),
     /// Build sluice and run its main job on real traffic.
     Demo,
     /// The client that `demo` runs through `sluice exec`.
@@ -131,6 +135,8 @@ pub(crate) fn run(cli: Cli) -> Result<bool> {
         Chore::VmTest { kernels, vm, filter } => test::run_vms(&kernels, &vm.into(), &filter),
         Chore::K8sTest(options) => k8s::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Image(options) => image::run(&options).map(|()| true),
+        Chore::Manifests(options) => manifests::run(&options),
         Chore::Demo => demo::run(),
         Chore::DemoClient(args) => demo::client(&args).map(|()| true),
         Chore::Bench(options) => bench::run(options).map(|()| true),

@@ -1,7 +1,8 @@
-//! `cargo xtask lint`: format, clippy, dependencies, the layer rule.
+//! `cargo xtask lint`: format, clippy, dependencies, the layer rule, the dashboard's metrics.
 //!
 //! Every check runs, also after one has failed.
 
+mod dashboard;
 mod layers;
 
 use std::process::{Command, Stdio};
@@ -30,6 +31,9 @@ pub(crate) fn run() -> Result<bool> {
     advisories(&progress, &mut failed)?;
     if !layers(&progress)? {
         failed.push("layers");
+    }
+    if !dashboard(&progress)? {
+        failed.push("dashboard");
     }
     if failed.is_empty() {
         progress.say("nothing found");
@@ -88,4 +92,14 @@ fn layers(progress: &Progress) -> Result<bool> {
         println!("{violation}");
     }
     Ok(violations.is_empty())
+}
+
+fn dashboard(progress: &Progress) -> Result<bool> {
+    let (dashboard, docs) = ("deploy/grafana/sluice.json", "docs/metrics.md");
+    progress.say(format_args!("the metrics of {dashboard} in {docs}"));
+    let undocumented = dashboard::check(&workspace::root().join(dashboard), &workspace::root().join(docs))?;
+    for what in &undocumented {
+        println!("{what}");
+    }
+    Ok(undocumented.is_empty())
 }

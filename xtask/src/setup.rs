@@ -33,6 +33,10 @@ pub(crate) enum Purpose {
     /// Build, and run the tests that need Kubernetes' API.
     #[value(name = "k8s")]
     K8s,
+    /// Build, and make an image of it.
+    Image,
+    /// Build, and check the manifests.
+    Manifests,
     /// Build, lint, test and fuzz: what a change must pass.
     All,
 }
@@ -145,6 +149,17 @@ const K8S: &[Package] = &[
     program("nftables", "nft", "Services' addresses"),
 ];
 
+const IMAGE: &[Package] = &[
+    program("buildah", "buildah", "makes the image"),
+    program("binutils", "strip", "takes the debug information out of the program in it"),
+];
+
+const MANIFESTS: &[Package] = &[
+    program("kubernetes-client", "kubectl", "renders the manifests"),
+    program("python3", "python3", "checks them"),
+    library("python3-venv", "checks them"),
+];
+
 /// A program from crates.io.
 struct Crate {
     name: &'static str,
@@ -221,6 +236,13 @@ impl Plan {
         }
         if purpose == Purpose::K8s {
             wanted.extend(K8S);
+        }
+        if purpose == Purpose::Image {
+            wanted.extend(IMAGE);
+        }
+        if purpose == Purpose::Manifests {
+            wanted.extend(MANIFESTS);
+            plan.environments.push(&python::MANIFESTS);
         }
         plan.environments.retain(|environment| !environment.is_here());
         if purpose.fuzzes() {
@@ -344,6 +366,11 @@ pub(crate) fn is_root() -> Result<bool> {
 /// Envoy, where the purpose `bench` installs it.
 pub(crate) fn envoy() -> PathBuf {
     python::BENCH.directory().join("bin/envoy")
+}
+
+/// The program that knows Kubernetes's schemas, where the purpose `manifests` installs it.
+pub(crate) fn kubernetes_validate() -> PathBuf {
+    python::MANIFESTS.directory().join("bin/kubernetes-validate")
 }
 
 /// As seen from the top of the repository.

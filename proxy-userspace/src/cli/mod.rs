@@ -25,6 +25,7 @@ use crate::{
     agent::{self, RunOptions},
     config::Config,
     exec::{self, ExecError, ExecOptions, Outcome},
+    kernel,
     policy::PortRules,
 };
 
@@ -77,6 +78,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Run(args) => {
             drop(out);
+            // Before the runtime has threads.
+            kernel::enter_that_of_the_node()?;
             agent::runtime()?.block_on(agent::run(RunOptions {
                 config: args.config,
                 pin_dir: args.pins.pin_dir,

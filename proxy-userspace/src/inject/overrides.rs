@@ -95,6 +95,9 @@ const fn names_hint(problem: &PortProblem) -> &'static str {
     match problem {
         PortProblem::NotAPort { .. } => "; the name of a port is of a-z, 0-9 and '-', with a letter in it",
         PortProblem::Missing
+        | PortProblem::MissingOrName
+        | PortProblem::NotAPortOrName { .. }
+        | PortProblem::UnknownName { .. }
         | PortProblem::Zero { .. }
         | PortProblem::TooLarge { .. }
         | PortProblem::Signed { .. }

@@ -14,20 +14,46 @@ const ROOT_INODE: u64 = 1;
 
 /// Where cgroup v2 is mounted. In a hybrid layout it is beside v1, so the path is not assumed.
 pub(crate) fn cgroup2_mount_point() -> Result<PathBuf, KernelError> {
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").map_err(|source| KernelError::Cgroup {
-        action: "find the",
-        path: PathBuf::from("/proc/self/mountinfo"),
-        source,
-    })?;
-    parse_mount_point(&mountinfo).ok_or(KernelError::NoCgroup2)
+    Ok(Mount::of_this_process()?.point)
+}
+
+/// A cgroup v2 mount.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) point: PathBuf,
+    /// The cgroup that is mounted there, as this process's cgroup namespace names it: it begins with
+    /// `/..` where that is above the namespace's root, as a container's is with the node's hierarchy.
+    pub(super) root: PathBuf,
+}
+
+impl Mount {
+    /// The first that this process sees.
+    pub(super) fn of_this_process() -> Result<Self, KernelError> {
+        let file = Path::new("/proc/self/mountinfo");
+        let mountinfo = fs::read_to_string(file).map_err(|source| KernelError::Cgroup {
+            action: "find the",
+            path: file.to_owned(),
+            source,
+        })?;
+        parse_mount(&mountinfo).ok_or(KernelError::NoCgroup2)
+    }
+
+    /// Where a cgroup of `/proc/PID/cgroup` is to be found. `None` where the names of the one and the
+    /// other have nothing in common.
+    fn find(&self, membership: &Path) -> Option<PathBuf> {
+        let hidden = [self.root.as_path(), membership].iter().any(|path| path.starts_with("/.."));
+        let below = if hidden { None } else { membership.strip_prefix(&self.root).ok() };
+        below.map(|below| self.point.join(below))
+    }
 }
 
 /// `ID PARENT MAJOR:MINOR ROOT MOUNT-POINT OPTIONS… - TYPE SOURCE OPTIONS`, proc_pid_mountinfo(5).
-fn parse_mount_point(mountinfo: &str) -> Option<PathBuf> {
+fn parse_mount(mountinfo: &str) -> Option<Mount> {
     mountinfo.lines().find_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         let is_cgroup2 = filesystem.split(' ').next() == Some("cgroup2");
-        is_cgroup2.then(|| mount.split(' ').nth(4).map(|path| PathBuf::from(unescape(path))))?
+        let mut paths = mount.split(' ').skip(3).map(|path| PathBuf::from(unescape(path)));
+        is_cgroup2.then(|| Some(Mount { root: paths.next()?, point: paths.next()? }))?
     })
 }
 
@@ -86,15 +112,19 @@ impl Cgroup {
 
     /// The cgroup of this process, in the cgroup v2 hierarchy.
     pub(crate) fn path_of_this_process() -> Result<PathBuf, KernelError> {
-        let mount_point = cgroup2_mount_point()?;
+        let mount = Mount::of_this_process()?;
         let file = Path::new("/proc/self/cgroup");
         let membership = fs::read_to_string(file).map_err(|source| KernelError::Cgroup {
             action: "read",
             path: file.to_owned(),
             source,
         })?;
-        let path = membership.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-        Ok(mount_point.join(path))
+        let path = membership.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        mount.find(Path::new(path)).ok_or_else(|| KernelError::CgroupUnnamed {
+            membership: path.to_owned(),
+            mount: mount.point.clone(),
+            root: mount.root.clone(),
+        })
     }
 
     /// The same cgroup, held open a second time.
@@ -167,13 +197,33 @@ mod tests {
     fn cgroup2_is_found_beside_v1() {
         let mountinfo = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
                          41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(parse_mount_point(mountinfo), Some(PathBuf::from("/sys/fs/cgroup/unified")));
-        assert_eq!(parse_mount_point("32 31 0:29 / /a rw - cgroup cgroup rw\n"), None);
+        assert_eq!(parse_mount(mountinfo), Some(mount("/", "/sys/fs/cgroup/unified")));
+        assert_eq!(parse_mount("32 31 0:29 / /a rw - cgroup cgroup rw\n"), None);
     }
 
     #[test]
     fn blanks_in_a_mount_point_are_unescaped() {
         let mountinfo = "41 31 0:38 / /mnt/a\\040b rw - cgroup2 none rw\n";
-        assert_eq!(parse_mount_point(mountinfo), Some(PathBuf::from("/mnt/a b")));
+        assert_eq!(parse_mount(mountinfo), Some(mount("/", "/mnt/a b")));
+    }
+
+    fn mount(root: &str, point: &str) -> Mount {
+        Mount { point: PathBuf::from(point), root: PathBuf::from(root) }
+    }
+
+    #[test]
+    fn a_cgroup_is_found_below_what_is_mounted() {
+        let find = |root, membership| mount(root, "/sys/fs/cgroup").find(Path::new(membership));
+        assert_eq!(find("/", "/").unwrap(), Path::new("/sys/fs/cgroup/"));
+        assert_eq!(find("/", "/a/b").unwrap(), Path::new("/sys/fs/cgroup/a/b"));
+        assert_eq!(find("/a", "/a/b").unwrap(), Path::new("/sys/fs/cgroup/b"));
+        assert_eq!(find("/a", "/ab"), None, "it is not mounted");
+    }
+
+    #[test]
+    fn a_cgroup_that_another_namespace_names_is_not_guessed() {
+        let find = |root, membership| mount(root, "/sys/fs/cgroup").find(Path::new(membership));
+        assert_eq!(find("/../..", "/"), None, "the node's hierarchy in a container");
+        assert_eq!(find("/", "/../other"), None, "moved out of its namespace");
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    cgroup::cgroup2_mount_point, dataplane::Dataplane, error::KernelError, own_cgroup::OwnCgroup, programs,
-    sys,
+    cgroup::cgroup2_mount_point, cgroup_namespace::enter_that_of_the_node, dataplane::Dataplane,
+    error::KernelError, own_cgroup::OwnCgroup, programs, sys,
 };
 
 /// How long a connection within this machine may take.
@@ -47,7 +47,7 @@ impl Finding {
 /// Tries everything.
 pub(crate) fn check() -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mount = cgroup2_mount_point();
+    let mount = enter_that_of_the_node().and_then(|()| cgroup2_mount_point());
     let at = mount.as_ref().ok().map(|path| path.display().to_string());
     findings.push(Finding::of("cgroup v2 is mounted", Weight::Required, &mount, at));
     let root = nix::unistd::Uid::effective().is_root();

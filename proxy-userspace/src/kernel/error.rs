@@ -25,6 +25,18 @@ pub(crate) enum KernelError {
     /// A cgroup's file or directory could not be used.
     #[error("cannot {action} cgroup {}", path.display())]
     Cgroup { action: &'static str, path: PathBuf, source: io::Error },
+    /// This process's cgroup is not to be found where cgroup v2 is mounted.
+    #[error(
+        "expected this process's cgroup, {membership}, below {}, the cgroup mounted at {}: they are named in different cgroup namespaces",
+        root.display(), mount.display()
+    )]
+    CgroupUnnamed { membership: String, mount: PathBuf, root: PathBuf },
+    /// The cgroup namespace in which the mounted cgroups have their names could not be entered.
+    #[error(
+        "cannot enter the cgroup namespace of process 1, to find this process's cgroup at {}: a container that has the node's cgroups needs the node's process ids (hostPID), CAP_SYS_ADMIN and CAP_SYS_PTRACE",
+        mount.display()
+    )]
+    CgroupNamespace { mount: PathBuf, source: io::Error },
     /// A network namespace could not be used.
     #[error("cannot {action} network namespace {}", path.display())]
     Netns { action: &'static str, path: PathBuf, source: io::Error },

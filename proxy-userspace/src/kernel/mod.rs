@@ -6,6 +6,7 @@
 mod btf;
 mod capabilities;
 mod cgroup;
+mod cgroup_namespace;
 mod check;
 mod control;
 mod dataplane;
@@ -25,6 +26,7 @@ mod self_test;
 mod sys;
 
 pub(crate) use cgroup::Cgroup;
+pub(crate) use cgroup_namespace::enter_that_of_the_node;
 pub(crate) use check::{Finding, Weight, check};
 pub(crate) use control::{AgentStatus, Control, Enrolment, WorkloadView};
 pub(crate) use dataplane::Dataplane;

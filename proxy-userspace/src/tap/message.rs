@@ -74,7 +74,7 @@ mod tests {
         let ask: Ask = serde_json::from_str(r#"{"version":1}"#).unwrap();
         assert_eq!(ask, Ask { version: 1, tap: Filter::default(), pods: false });
         let tap = Filter { port: Some(80), protocol: Some(HttpProtocol::Http2), workload: None };
-        let text = serde_json::to_string(&Ask { version: 1, tap }).unwrap();
+        let text = serde_json::to_string(&Ask { version: 1, tap, pods: false }).unwrap();
         assert_eq!(text, r#"{"version":1,"tap":{"protocol":"http/2","port":80}}"#);
     }
 }

@@ -103,7 +103,9 @@ async fn a_tap_that_reads_nothing_holds_nobody_up_and_learns_what_it_lost() {
         match tap.next().await.unwrap() {
             Message::Exchange(_) => exchanges += 1,
             Message::Lost(count) => lost += usize::try_from(count).unwrap(),
-            other @ (Message::Open { .. } | Message::Refused(_) | Message::End {}) => panic!("{other:?}"),
+            other @ (Message::Open { .. } | Message::Refused(_) | Message::Pods(_) | Message::End {}) => {
+                panic!("{other:?}")
+            }
         }
     }
     assert!(lost > 0 && exchanges >= QUEUE, "{exchanges} told, {lost} lost");

