@@ -66,7 +66,8 @@ pub enum Problem {
     },
     /// The name of a port that the object does not have.
     #[error(
-        "--{flag}: {entry:?}: expected a port (1-65535), a range (8000-8100) or the name of a port of {object}{}, got '{entry}'",
+        "--{flag}: {entry:?}: expected a port (1-65535), a range (8000-8100) or the name of a port of {object}{}, \
+         got '{entry}'",
         names(known)
     )]
     UnknownPort {

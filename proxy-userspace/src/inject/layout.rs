@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use super::{
     annotate::Annotation,
-    text::{column, indent_of_line, is_first_in_line, newline_at},
+    text::{column, indent_of_line, is_first_in_line, line_start, newline_at},
     tree::{Entry, Mapping, Node},
 };
 
@@ -196,9 +196,9 @@ pub(super) fn above_first(text: &str, mapping: &Mapping<'_>, entry: &Entry<'_>) 
     if !is_first_in_line(text, first) {
         return None;
     }
-    let mut at = super::text::line_start(text, first);
+    let mut at = line_start(text, first);
     loop {
-        let above = super::text::line_start(text, at.checked_sub(1)?);
+        let above = line_start(text, at.checked_sub(1)?);
         let line = text[above..at].trim();
         let belongs = line.is_empty() || line.starts_with('#');
         if !belongs || above <= entry.key.span.end {
