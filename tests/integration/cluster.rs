@@ -32,7 +32,7 @@ fn connect(pod: &Pod, to: SocketAddr) {
 
 fn eventually_enrolled(agent: &Agent, name: &str) {
     wait::eventually(&format!("{name} to be enrolled"), || {
-        agent.ask(&["status"]).stdout_text().contains(&format!("{name}  (")).then_some(())
+        String::from_utf8_lossy(&agent.ask(&["status"]).stdout).contains(&format!("{name}  (")).then_some(())
     });
 }
 
@@ -55,6 +55,6 @@ fn a_pod_goes_through_the_proxy_but_for_the_port_that_it_skips(_: &Env) {
     connect(&client, SocketAddr::new(app.v4().into(), 9090));
     legacy.accepted();
     api_server.accepted();
-    println!("{}", agent.ask(&["status"]).stdout_text());
+    println!("{}", String::from_utf8_lossy(&agent.ask(&["status"]).stdout));
     let _ = ServiceSpec::new("x");
 }
