@@ -17,7 +17,6 @@ mod overrides;
 mod report;
 mod source;
 mod strip;
-mod subnets;
 mod text;
 mod transform;
 mod tree;
@@ -25,9 +24,8 @@ mod verify;
 
 pub use error::{InjectError, Problem};
 pub use join::join;
-pub use overrides::{Overrides, PortList, PortListError};
+pub use overrides::Overrides;
 pub use report::{Named, Outcome, Reason, ReportLine};
-pub use subnets::{SubnetList, SubnetListError, SubnetProblem};
 pub use transform::{Transformed, inject, uninject};
 
 /// Whether sluice enrols the pods.

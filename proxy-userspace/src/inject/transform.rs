@@ -6,7 +6,7 @@ use super::{
     annotate::{self, Annotation},
     error::{InjectError, Problem},
     object::{Object, Owner, Place, objects},
-    overrides::{Overrides, PortList},
+    overrides::Overrides,
     report::{Outcome, Reason, ReportLine},
     source::Source,
     strip,
@@ -14,6 +14,7 @@ use super::{
     tree::{self, Document},
     verify::{self, Change},
 };
+use crate::policy::PortSpec;
 
 /// A changed text, and what became of each object in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,12 +136,12 @@ fn for_pods(overrides: &Overrides) -> Vec<Annotation> {
 }
 
 fn for_service(overrides: &Overrides) -> Vec<Annotation> {
-    let annotation = |ports: &PortList| Annotation { key: OPAQUE_PORTS, value: ports.to_string() };
+    let annotation = |ports: &PortSpec| Annotation { key: OPAQUE_PORTS, value: ports.to_string() };
     overrides.opaque_ports.iter().map(annotation).collect()
 }
 
 /// Annotations that are lists of ports, with the flags that give them.
-fn port_lists(overrides: &Overrides) -> [(&'static str, &'static str, Option<&PortList>); 4] {
+fn port_lists(overrides: &Overrides) -> [(&'static str, &'static str, Option<&PortSpec>); 4] {
     [
         (OPAQUE_PORTS, "opaque-ports", overrides.opaque_ports.as_ref()),
         (SKIP_INBOUND_PORTS, "skip-inbound-ports", overrides.skip_inbound_ports.as_ref()),
@@ -162,7 +163,7 @@ fn check_names(
         if is_service && key != OPAQUE_PORTS {
             continue;
         }
-        let unknown = list.into_iter().flat_map(PortList::names).find(|name| !known.contains(name));
+        let unknown = list.into_iter().flat_map(PortSpec::names).find(|name| !known.contains(name));
         if let (Some(name), Some(named)) = (unknown, &object.named) {
             let known = known.iter().map(ToString::to_string).collect();
             let problem = Problem::UnknownPort { flag, entry: name.to_owned(), object: named.clone(), known };

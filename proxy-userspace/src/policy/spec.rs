@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     num::NonZeroU16,
     ops::RangeInclusive,
     str::FromStr,
@@ -15,8 +16,8 @@ use super::{
 /// Characters of the names that an error lists.
 const LISTED_LEN: usize = 160;
 
-/// The longest name of a port, bytes.
-const NAME_LEN: usize = 15;
+/// The longest name of a port, bytes: of a Service's. A container's has 15 at most.
+const NAME_LEN: usize = 63;
 
 /// A list of ports, ranges and names; what the names mean is not known yet.
 ///
@@ -95,6 +96,14 @@ impl PortSpec {
         &self.entries
     }
 
+    /// The names among the entries.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|entry| match entry {
+            PortEntry::Name(name) => Some(&**name),
+            PortEntry::Ports(_) => None,
+        })
+    }
+
     /// The ports that are meant, where every name is to be known.
     ///
     /// # Errors
@@ -130,9 +139,26 @@ impl PortSpec {
     }
 }
 
+/// As written, without spaces.
+impl fmt::Display for PortSpec {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, entry) in self.entries.iter().enumerate() {
+            if at > 0 {
+                out.write_str(",")?;
+            }
+            match entry {
+                PortEntry::Ports(range) if range.start() == range.end() => write!(out, "{}", range.start())?,
+                PortEntry::Ports(range) => write!(out, "{}-{}", range.start(), range.end())?,
+                PortEntry::Name(name) => out.write_str(name)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Entries are separated by commas, spaces may surround them, and the empty string is no port. What can be
-/// read as a port or a range is one; names are those of IANA: lower-case letters, digits and single dashes
-/// between them, 15 characters at most, with a letter.
+/// read as a port or a range is one; names are of lower-case letters, digits and dashes between them, with a
+/// letter, 63 characters at most.
 ///
 /// # Errors
 /// The first entry that is none of the three.
@@ -161,7 +187,8 @@ fn entry(entry: &str) -> Result<PortEntry, PortProblem> {
     }
 }
 
-/// Whether the text can be a port's name, by RFC 6335 and the API server's own rule.
+/// Whether the text can be the name of a Service's port (a DNS label) or of a container's (RFC 6335). All
+/// digits are no name here, though Kubernetes lets a Service's port have such a one.
 fn is_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.len() <= NAME_LEN
@@ -169,7 +196,6 @@ fn is_name(text: &str) -> bool {
         && text.bytes().any(|byte| byte.is_ascii_lowercase())
         && !text.starts_with('-')
         && !text.ends_with('-')
-        && !text.contains("--")
 }
 
 #[cfg(test)]
@@ -229,7 +255,7 @@ mod tests {
         let expected = "expected a port (1-65535), a range (8000-8100) or a port's name";
         assert_eq!(refused("80,80O0,443"), format!(r#""80O0": {expected}, got '80O0' (entry 2 of 3)"#));
         assert_eq!(refused("8000-81O0"), format!(r#""8000-81O0": {expected}, got '81O0' (entry 1 of 1)"#));
-        for bad in ["HTTP", "-http", "http-", "a--b", "http_alt", "sixteen-letters-"] {
+        for bad in ["HTTP", "-http", "http-", "http_alt", "sixteen-letters-"] {
             assert!(refused(bad).contains(expected), "{bad}: {}", refused(bad));
         }
         assert_eq!(
@@ -245,9 +271,17 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_name_has_fifteen_characters() {
-        assert_eq!(resolved("fifteen-letters", &[("fifteen-letters", 7)]).unwrap(), "7");
-        assert!(refused("sixteen-lettersx").contains("or a port's name"));
+    fn the_longest_name_is_that_of_a_service_s_port() {
+        let longest = "x".repeat(NAME_LEN);
+        assert_eq!(resolved(&longest, &[(&longest, 7)]).unwrap(), "7");
+        assert!(refused(&format!("{longest}x")).contains("or a port's name"));
+    }
+
+    #[test]
+    fn a_list_is_shown_as_it_was_written_but_for_its_spaces() {
+        let shown = |list: &str| list.parse::<PortSpec>().unwrap().to_string();
+        assert_eq!(shown(" 4406 , mysql,8000 - 8100,80"), "4406,mysql,8000-8100,80");
+        assert_eq!(shown("  "), "");
     }
 
     proptest! {
