@@ -147,6 +147,22 @@ impl World {
         node
     }
 
+    /// The config of an agent on a node, with more settings of the table that speaks of Kubernetes.
+    #[must_use]
+    pub fn config(&self, node: &Node, more: &str) -> String {
+        format!(
+            "[kubernetes]\nnode-name = \"{}\"\nkubeconfig = \"{}\"\n{more}\n",
+            node.name(),
+            self.api.kubeconfig().display()
+        )
+    }
+
+    /// What the agent calls a pod.
+    #[must_use]
+    pub fn workload(&self, pod: &Pod) -> String {
+        format!("{}/{}", self.namespace, pod.name())
+    }
+
     /// Runs a pod: the API has it first, then the node, and then the API knows its addresses.
     ///
     /// # Panics
