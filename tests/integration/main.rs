@@ -17,6 +17,7 @@ mod cluster;
 mod container;
 mod detect;
 mod down;
+mod enrolled_pods;
 mod exec;
 mod foreign;
 mod http_identity;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     http_metrics::register(&mut suite);
     http_peers::register(&mut suite);
     pods::register(&mut suite);
+    enrolled_pods::register(&mut suite);
 
     if !arguments.list {
         if !nix::unistd::geteuid().is_root() {

@@ -20,6 +20,16 @@ pub enum Runtime {
     Crio,
 }
 
+impl Runtime {
+    /// What its container ids begin with.
+    pub(super) const fn scheme(self) -> &'static str {
+        match self {
+            Self::Containerd => "containerd",
+            Self::Crio => "cri-o",
+        }
+    }
+}
+
 /// A pod's class, by its resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Qos {
@@ -33,6 +43,15 @@ pub enum Qos {
 }
 
 impl Qos {
+    /// What the API calls it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "Guaranteed",
+            Self::Burstable => "Burstable",
+            Self::BestEffort => "BestEffort",
+        }
+    }
+
     /// What its cgroup is called; guaranteed pods have none.
     const fn directory(self) -> Option<&'static str> {
         match self {

@@ -127,6 +127,11 @@ pub(super) fn wire_pod(node: &Netns, pod: &Netns, number: u8, host: u8) {
     );
 }
 
+/// Takes a pod's wire away at once: with its namespace it goes later, when the kernel finds the time.
+pub(super) fn unwire_pod(node: &Netns, host: u8) {
+    batch(node, &[format!("link delete pod{host}")]);
+}
+
 /// Runs `ip` once, for many lines.
 fn batch(netns: &Netns, lines: &[String]) {
     let mut command = Command::new("ip");

@@ -139,7 +139,7 @@ impl Node {
 }
 
 /// A UID that no other pod has, in the form that Kubernetes gives them.
-fn unique_uid() -> String {
+pub(super) fn unique_uid() -> String {
     use std::sync::atomic::AtomicU32;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

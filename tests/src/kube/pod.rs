@@ -115,6 +115,7 @@ pub struct Pod {
     place: Place,
     spec: PodSpec,
     uid: String,
+    restarts: u32,
 }
 
 /// The container that holds the pod's network namespace, and does nothing else.
@@ -129,6 +130,8 @@ struct Sandbox {
 #[derive(Debug)]
 struct Container {
     name: String,
+    /// As the runtime tells it: `containerd://…`.
+    id: String,
     cgroup: PathBuf,
     monitor: Option<PathBuf>,
     processes: Vec<Process>,
@@ -138,8 +141,15 @@ impl Pod {
     pub(super) fn start(place: Place, spec: PodSpec, uid: &str) -> Self {
         let of_cgroup = spec.config_hash.as_deref().unwrap_or(uid);
         let cgroup = place.cgroups.make(&place.layout.pod(spec.qos, of_cgroup));
-        let mut pod =
-            Self { sandbox: None, containers: Vec::new(), cgroup, place, spec, uid: uid.to_owned() };
+        let mut pod = Self {
+            sandbox: None,
+            containers: Vec::new(),
+            cgroup,
+            place,
+            spec,
+            uid: uid.to_owned(),
+            restarts: 0,
+        };
         pod.start_sandbox();
         pod.start_containers();
         pod
@@ -174,7 +184,8 @@ impl Pod {
         let cgroup = make(layout.container(&id));
         let mut processes: Vec<_> = monitor.iter().map(|monitor| idle(monitor, None)).collect();
         processes.push(idle(&cgroup, netns));
-        Container { name: name.to_owned(), cgroup, monitor, processes }
+        let id = format!("{}://{id}", layout.runtime.scheme());
+        Container { name: name.to_owned(), id, cgroup, monitor, processes }
     }
 
     /// Its name.
@@ -235,6 +246,18 @@ impl Pod {
         &container.unwrap_or_else(|| panic!("no container {name} in {}", self.spec.name)).cgroup
     }
 
+    /// The id of a container as the API tells it, if it runs.
+    #[must_use]
+    pub fn container_id(&self, name: &str) -> Option<&str> {
+        self.containers.iter().find(|container| container.name == name).map(|container| container.id.as_str())
+    }
+
+    /// How often its containers were started again.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
     /// The peer program in the pod's first container: a client of its own cgroup and network.
     ///
     /// # Panics
@@ -279,6 +302,7 @@ impl Pod {
     /// # Panics
     /// When that cannot be done.
     pub fn restart_containers(&mut self) {
+        self.restarts += 1;
         self.stop_containers();
         self.start_containers();
     }
@@ -289,7 +313,11 @@ impl Pod {
     /// # Panics
     /// When that cannot be done.
     pub fn recreate_sandbox(&mut self) {
+        self.restarts += 1;
         self.stop_containers();
+        if self.netns().is_some() {
+            network::unwire_pod(&self.place.node, self.place.host);
+        }
         self.sandbox = None;
         self.start_sandbox();
         self.start_containers();

@@ -147,6 +147,22 @@ impl World {
         node
     }
 
+    /// The config of an agent on a node, with more settings of the table that speaks of Kubernetes.
+    #[must_use]
+    pub fn config(&self, node: &Node, more: &str) -> String {
+        format!(
+            "[kubernetes]\nnode-name = \"{}\"\nkubeconfig = \"{}\"\n{more}\n",
+            node.name(),
+            self.api.kubeconfig().display()
+        )
+    }
+
+    /// What the agent calls a pod.
+    #[must_use]
+    pub fn workload(&self, pod: &Pod) -> String {
+        format!("{}/{}", self.namespace, pod.name())
+    }
+
     /// Runs a pod: the API has it first, then the node, and then the API knows its addresses.
     ///
     /// # Panics
@@ -168,7 +184,8 @@ impl World {
         self.api.create(&self.path_of("pods"), &pod_object(node, spec))
     }
 
-    /// The last step of [`World::run`]: what a kubelet says of a pod that runs.
+    /// The last step of [`World::run`]: what a kubelet says of a pod that runs, or whose containers were
+    /// restarted or stopped.
     ///
     /// # Panics
     /// When the server refuses.
@@ -181,16 +198,24 @@ impl World {
             .spec()
             .containers()
             .map(|name| {
-                json!({ "name": name, "image": "none", "imageID": "", "ready": true, "started": true,
-                        "restartCount": 0, "state": { "running": {} } })
+                let id = pod.container_id(name);
+                let state = match id {
+                    Some(_) => json!({ "running": {} }),
+                    None => json!({ "terminated": { "exitCode": 0, "reason": "Completed" } }),
+                };
+                json!({ "name": name, "image": "none", "imageID": "", "containerID": id.unwrap_or_default(),
+                        "ready": id.is_some(), "started": id.is_some(), "state": state,
+                        "restartCount": pod.restarts() })
             })
             .collect();
+        let is_done = pod.spec().containers().all(|name| pod.container_id(name).is_none());
         let status = json!({ "status": {
-            "phase": "Running",
+            "phase": if is_done { "Succeeded" } else { "Running" },
+            "qosClass": pod.spec().qos.name(),
             "hostIP": node.v4().to_string(),
             "podIP": addresses[0]["ip"],
             "podIPs": addresses,
-            "conditions": [{ "type": "Ready", "status": "True" }],
+            "conditions": [{ "type": "Ready", "status": if is_done { "False" } else { "True" } }],
             "containerStatuses": containers,
         }});
         self.api.merge(&format!("{}/status", self.path("pods", pod.name())), &status);

@@ -84,6 +84,12 @@ impl Reply {
         Self { status: 200, fields: String::new(), body }
     }
 
+    fn busy(retry_after: u32) -> Self {
+        let mut body = failure(429, "TooManyRequests", "the server is busy, please try again later");
+        body["details"] = json!({ "retryAfterSeconds": retry_after });
+        Self { status: 429, fields: format!("Retry-After: {retry_after}\r\n"), body }
+    }
+
     fn failure(status: u16, reason: &str, message: &str) -> Self {
         Self { status, fields: String::new(), body: failure(status, reason, message) }
     }
@@ -120,9 +126,10 @@ pub(super) fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
                 return Ok(());
             }
             (Some(Fault::Gone), _) => Reply::failure(410, "Expired", "too old resource version"),
-            (Some(Fault::TooManyRequests { retry_after }), _) => Reply {
-                fields: format!("Retry-After: {retry_after}\r\n"),
-                ..Reply::failure(429, "TooManyRequests", "too many requests, please try again later")
+            (Some(Fault::TooManyRequests { retry_after }), _) => Reply::busy(retry_after),
+            (Some(Fault::Overloaded { retry_after }), _) => Reply {
+                body: "Too many requests, please try again later.\n".into(),
+                ..Reply::busy(retry_after)
             },
             (Some(Fault::ServerError), _) => Reply::failure(500, "InternalError", "out of order"),
             (Some(Fault::Forbidden), _) => Reply::failure(403, "Forbidden", "no role allows it"),
@@ -312,12 +319,12 @@ fn merge(target: &mut Value, change: &Value) {
 
 fn write(mut stream: &TcpStream, reply: &Reply, fault: Option<Fault>) -> io::Result<()> {
     let body = match &reply.body {
-        // Health.
         Value::String(text) => text.clone(),
         body => body.to_string(),
     };
+    let kind = if reply.body.is_string() { "text/plain; charset=utf-8" } else { "application/json" };
     let head = format!(
-        "HTTP/1.1 {} Told\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n",
+        "HTTP/1.1 {} Told\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{}\r\n",
         reply.status,
         body.len(),
         reply.fields

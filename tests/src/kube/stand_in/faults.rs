@@ -20,8 +20,13 @@ pub enum On {
 pub enum Fault {
     /// 410: what the client knows is too old.
     Gone,
-    /// 429, with Retry-After in seconds.
+    /// 429, with Retry-After in seconds and a `Status` that tells them too.
     TooManyRequests {
+        /// How long to wait.
+        retry_after: u32,
+    },
+    /// 429 with Retry-After and a line of text, as a server with too many requests in flight has it.
+    Overloaded {
         /// How long to wait.
         retry_after: u32,
     },

@@ -65,11 +65,7 @@ impl StandIn {
     /// When there is no port.
     #[must_use]
     pub fn start() -> Self {
-        // A port of the kernel's choice would be free for others as soon as the socket does not listen.
-        let addr = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("make a socket");
-        socket.set_reuse_address(true).expect("set SO_REUSEADDR");
-        socket.bind(&addr.into()).unwrap_or_else(|error| panic!("bind {addr}: {error}"));
+        let (socket, addr) = bind();
         let directory = TempDir::new();
         let kubeconfig = json!({
             "apiVersion": "v1",
@@ -221,6 +217,19 @@ impl StandIn {
         });
         Churn { stop, thread: Some(thread) }
     }
+}
+
+/// A bound socket. A port of the kernel's choice would be free for others as soon as it does not listen.
+fn bind() -> (Socket, SocketAddr) {
+    let mut tries = (0..10).map(|_| {
+        let addr = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        std::io::Result::Ok((socket, addr))
+    });
+    // Another run of the tests may have taken a port since.
+    tries.find_map(Result::ok).expect("a port")
 }
 
 /// A pod whose annotation `test/change` counts its changes.

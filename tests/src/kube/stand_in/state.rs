@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::faults::{Faults, WatchEnd};
 use super::resources::Resource;
+use crate::kube::node::unique_uid;
 
 /// Group, plural, namespace, name.
 type Key = (&'static str, &'static str, String, String);
@@ -78,10 +79,9 @@ impl State {
         }
         let metadata = &mut object["metadata"];
         let kept = |name: &str| before.as_ref().map(|before| before["metadata"][name].clone());
-        for (name, value) in [
-            ("uid", json!(format!("{number:08x}-5555-4000-8000-000000000000"))),
-            ("creationTimestamp", json!("2026-01-01T00:00:00Z")),
-        ] {
+        for (name, value) in
+            [("uid", json!(unique_uid())), ("creationTimestamp", json!("2026-01-01T00:00:00Z"))]
+        {
             if metadata[name].is_null() {
                 metadata[name] = kept(name).unwrap_or(value);
             }

@@ -126,9 +126,10 @@ fn requests_fail_as_planned_and_then_no_more() {
     let list = || stand_in.api().request("GET /api/v1/pods", "", &Value::Null).status;
     stand_in.fail_times(On::List, Fault::TooManyRequests { retry_after: 1 }, 2);
     stand_in.fail_with(On::List, Fault::Gone);
+    stand_in.fail_with(On::List, Fault::Overloaded { retry_after: 1 });
     stand_in.fail_with(On::Watch, Fault::ServerError);
-    assert_eq!([list(), list(), list(), list()], [429, 429, 410, 200]);
-    assert_eq!(stand_in.requests(), ["GET /api/v1/pods"; 4]);
+    assert_eq!([list(), list(), list(), list(), list()], [429, 429, 410, 429, 200]);
+    assert_eq!(stand_in.requests(), ["GET /api/v1/pods"; 5]);
     stand_in.fail_always(On::Any, Fault::Forbidden);
     stand_in.heal();
     assert_eq!(list(), 200);
