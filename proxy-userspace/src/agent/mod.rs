@@ -290,6 +290,14 @@ impl Node {
         Ok(())
     }
 
+    /// Lets connections pass inbound that are opened in the kubelet's cgroup at this path, if there is one.
+    fn let_probes_pass(&mut self, kubelet_cgroup: Option<&Path>) -> Result<(), KernelError> {
+        // What is attached goes first: a cgroup that is not there any more has no probes.
+        self.dataplane.attach_kubelet(None)?;
+        let cgroup = kubelet_cgroup.map(Cgroup::open).transpose()?;
+        self.dataplane.attach_kubelet(cgroup.as_ref())
+    }
+
     /// The id of an enrolled workload's cgroup.
     fn enrolled_id(&self, name: &str) -> Option<u64> {
         self.enrolled.get(name).map(Enrolled::id)
