@@ -33,7 +33,9 @@ fn rule_of(workload: &Workload, direction: Direction, port: u16) -> PortRule {
     rule_in_profile(workload.profile, direction, lens, port)
 }
 
-#[inline(always)]
+/// A function of its own: inlined where there is much else, LLVM may begin the loop in its middle, and Linux
+/// 6.1 refuses a way back that is no jump (`back-edge`, `check_cfg`).
+#[inline(never)]
 fn rule_in_profile(profile: u32, direction: Direction, lens: PrefixLens, port: u16) -> PortRule {
     decide(profile, direction, port, lens, |key| {
         // SAFETY: the value is copied at once.

@@ -25,6 +25,7 @@ mod http_lost;
 mod http_metrics;
 mod http_peers;
 mod identity;
+mod inbound;
 mod inject;
 mod many;
 mod metrics;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     skip::register(&mut suite);
     tap::register(&mut suite);
     identity::register(&mut suite);
+    inbound::register(&mut suite);
     exec::register(&mut suite);
     many::register(&mut suite);
     peers::register(&mut suite);

@@ -1,7 +1,7 @@
 //! One enrolled workload: its cgroup, its listeners, its hooks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     os::fd::{AsRawFd as _, RawFd},
     path::{Path, PathBuf},
     sync::Arc,
@@ -123,8 +123,20 @@ pub(crate) struct Enrolled {
     place: Arc<Place>,
     /// `None` until they are attached.
     hooks: Option<Arc<Hooks>>,
-    /// `None` until it is attached, and where inbound connections are left alone.
-    inbound: Option<Arc<InboundHook>>,
+    inbound: Inbound,
+}
+
+/// What becomes of the connections that it accepts.
+#[derive(Clone, Debug)]
+enum Inbound {
+    /// Nothing yet; nor later, where its place has none.
+    Unattached,
+    /// They are brought to its listeners.
+    Brought(Arc<InboundHook>),
+    /// They count as those of another workload in the same network namespace.
+    OfAnother,
+    /// The kernel does not take the hook.
+    Refused,
 }
 
 /// Where a workload is: what stays when only its policy changes.
@@ -222,7 +234,13 @@ impl Enrolled {
             inbound,
             accepting,
         };
-        Ok(Self { enrolment, configured: spec.table, place: Arc::new(place), hooks: None, inbound: None })
+        Ok(Self {
+            enrolment,
+            configured: spec.table,
+            place: Arc::new(place),
+            hooks: None,
+            inbound: Inbound::Unattached,
+        })
     }
 
     /// The same workload with the policy of `spec`.
@@ -283,27 +301,43 @@ impl Enrolled {
     }
 
     /// Attaches what brings its inbound connections, unless it is, or one of `others` is in the same
-    /// namespace. A kernel that cannot is no reason not to enrol it.
+    /// namespace. A kernel that cannot is no reason not to enrol it. In a namespace that is in `taken`
+    /// connections come in as those of another workload: nobody can tell whose they are.
     pub(super) fn attach_inbound<'a>(
         &mut self,
         dataplane: &Dataplane,
         others: impl Iterator<Item = &'a Self>,
+        taken: &mut BTreeSet<u64>,
     ) {
         let Some(place) = &self.place.inbound else { return };
-        if self.inbound.is_some() {
+        if !taken.insert(place.netns_cookie) {
+            if !matches!(self.inbound, Inbound::OfAnother) {
+                tracing::warn!(
+                    workload = self.name(),
+                    "its inbound connections count as those of another workload in the same network namespace"
+                );
+            }
+            self.inbound = Inbound::OfAnother;
+            return;
+        }
+        if matches!(self.inbound, Inbound::Brought(_) | Inbound::Refused) {
             return;
         }
         let is_same = |hook: &&Arc<InboundHook>| hook.netns_cookie() == place.netns_cookie;
-        let found = others.filter_map(|other| other.inbound.as_ref()).find(is_same).cloned();
-        self.inbound = found.or_else(|| {
-            let hook = dataplane.attach_inbound(&place.netns, place.netns_cookie);
-            hook.map(Arc::new).inspect_err(|error| self.warn_of_inbound(error)).ok()
-        });
+        let found = others.filter_map(Self::inbound).find(is_same).map(Arc::clone);
+        let attach = || dataplane.attach_inbound(&place.netns, place.netns_cookie).map(Arc::new);
+        self.inbound = match found.map_or_else(attach, Ok) {
+            Ok(hook) => Inbound::Brought(hook),
+            Err(error) => {
+                self.warn_of_inbound(&error);
+                Inbound::Refused
+            }
+        };
     }
 
     /// Brings its inbound connections to its listeners from now on.
     pub(super) fn bring_inbound(&self) {
-        if let (Some(place), Some(hook)) = (&self.place.inbound, &self.inbound)
+        if let (Some(place), Inbound::Brought(hook)) = (&self.place.inbound, &self.inbound)
             && let Err(error) = hook.bring(self.id(), &place.listeners)
         {
             self.warn_of_inbound(&error);
@@ -316,7 +350,10 @@ impl Enrolled {
 
     /// What brings its inbound connections, where something does.
     pub(super) fn inbound(&self) -> Option<&Arc<InboundHook>> {
-        self.inbound.as_ref()
+        match &self.inbound {
+            Inbound::Brought(hook) => Some(hook),
+            Inbound::Unattached | Inbound::OfAnother | Inbound::Refused => None,
+        }
     }
 
     /// What the kernel is to know of it.
@@ -324,9 +361,9 @@ impl Enrolled {
         &self.enrolment
     }
 
-    /// Whether both have the same listeners.
-    pub(super) fn shares_place_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.place, &other.place)
+    /// Whether inbound connections come to the same listeners by the same hook, if they do.
+    pub(super) fn is_brought_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.place, &other.place) && self.inbound().is_some() == other.inbound().is_some()
     }
 
     /// Id of its cgroup.

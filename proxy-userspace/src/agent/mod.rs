@@ -227,16 +227,19 @@ impl Node {
             enrolled.keep_live_ports(before, live);
         }
         enrolled.attach(&mut self.dataplane, self.enrolled.values()).map_err(EnrolError::of(&name))?;
-        enrolled.attach_inbound(&self.dataplane, self.enrolled.values());
         Ok(enrolled)
     }
 
     /// Tells the kernel what is different.
     fn commit(
         &mut self,
-        next: BTreeMap<String, Enrolled>,
+        mut next: BTreeMap<String, Enrolled>,
         live: &BTreeMap<u64, PortTable>,
     ) -> Result<(), EnrolError> {
+        let mut inbound_taken = BTreeSet::new();
+        for enrolled in next.values_mut() {
+            enrolled.attach_inbound(&self.dataplane, self.enrolled.values(), &mut inbound_taken);
+        }
         let is_known = |enrolled: &&Enrolled| {
             let before = self.enrolled.get(enrolled.name()).map(Enrolled::enrolment);
             before == Some(enrolled.enrolment())
@@ -256,7 +259,7 @@ impl Node {
         let before = std::mem::replace(&mut self.enrolled, next);
         self.inbound.watch(self.enrolled.values().filter_map(Enrolled::inbound));
         for enrolled in self.enrolled.values() {
-            if before.get(enrolled.name()).is_none_or(|before| !before.shares_place_with(enrolled)) {
+            if before.get(enrolled.name()).is_none_or(|before| !before.is_brought_as(enrolled)) {
                 enrolled.bring_inbound();
             }
         }
@@ -285,6 +288,14 @@ impl Node {
         }
         self.destinations = destinations;
         Ok(())
+    }
+
+    /// Lets connections pass inbound that are opened in the kubelet's cgroup at this path, if there is one.
+    fn let_probes_pass(&mut self, kubelet_cgroup: Option<&Path>) -> Result<(), KernelError> {
+        // What is attached goes first: a cgroup that is not there any more has no probes.
+        self.dataplane.attach_kubelet(None)?;
+        let cgroup = kubelet_cgroup.map(Cgroup::open).transpose()?;
+        self.dataplane.attach_kubelet(cgroup.as_ref())
     }
 
     /// The id of an enrolled workload's cgroup.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
 };
@@ -34,6 +34,8 @@ const CONFIG_POLL: Duration = Duration::from_millis(500);
 
 /// What a line of the status begins with that tells why workloads are not.
 const NOT_ENROLLED: &str = "not enrolled again";
+/// What the line begins with that tells why the kubelet's probes go through the proxy.
+const KUBELET_MISSING: &str = "kubelet-cgroup";
 
 /// How to run the agent.
 #[derive(Debug)]
@@ -174,6 +176,8 @@ struct Agent {
     pods: Option<Pods>,
     /// How they fare, for whoever asks.
     told: Arc<Mutex<Option<Snapshot>>>,
+    /// The kubelet's cgroup as it was looked for last: where, and its id.
+    kubelet: (Option<PathBuf>, Option<u64>),
 }
 
 impl Agent {
@@ -213,6 +217,7 @@ impl Agent {
             found: Vec::new(),
             pods,
             told: Arc::default(),
+            kubelet: (None, None),
         })
     }
 
@@ -252,6 +257,7 @@ impl Agent {
         if self.status.missing.iter().any(|line| line.starts_with(NOT_ENROLLED)) {
             tracing::info!("every workload that has changed its place is enrolled again");
         }
+        missing.extend(self.follow_kubelet(config.kubelet_cgroup.as_deref()));
         self.status.missing = missing;
         self.found = found;
         self.config = config;
@@ -303,10 +309,23 @@ impl Agent {
         })
     }
 
+    /// Lets the kubelet's probes pass, wherever its cgroup is now; a line for the status where they do not.
+    fn follow_kubelet(&mut self, path: Option<&Path>) -> Option<String> {
+        let before = std::mem::replace(&mut self.kubelet, kubelet_at(path));
+        let told = |line: &&String| line.starts_with(KUBELET_MISSING);
+        if self.kubelet == before {
+            return self.status.missing.iter().find(told).cloned();
+        }
+        let error = anyhow::Error::from(self.node.let_probes_pass(path).err()?);
+        tracing::warn!(error = format!("{error:#}"), "the kubelet's probes go through the proxy");
+        Some(format!("{KUBELET_MISSING}: {error:#}"))
+    }
+
     /// Enrols again what was removed and made again at the same path, as systemd does with the cgroup
     /// of a service that it restarts: it is another cgroup by then.
     fn follow_workloads(&mut self) {
-        if self.config.workloads.iter().map(Found::of).eq(self.found.iter().copied()) {
+        let kubelet_stays = self.kubelet == kubelet_at(self.config.kubelet_cgroup.as_deref());
+        if kubelet_stays && self.config.workloads.iter().map(Found::of).eq(self.found.iter().copied()) {
             return;
         }
         if let Err(error) = self.apply(self.config.clone()) {
@@ -376,6 +395,11 @@ type Cluster = Option<(Option<String>, Option<PathBuf>)>;
 fn cluster(config: &Config) -> Cluster {
     let kubernetes = config.kubernetes.as_ref()?;
     Some((kubernetes.node_name.clone(), kubernetes.kubeconfig.clone()))
+}
+
+/// What is at the path of the kubelet's cgroup.
+fn kubelet_at(path: Option<&Path>) -> (Option<PathBuf>, Option<u64>) {
+    (path.map(Path::to_owned), path.and_then(Cgroup::id_at))
 }
 
 /// Whether a line of the status is about this workload.

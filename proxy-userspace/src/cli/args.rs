@@ -214,9 +214,17 @@ impl From<ProtocolArg> for HttpProtocol {
 #[derive(Debug, ClapArgs)]
 pub(super) struct ExplainArgs {
     /// Where the connection would go: an address and a port; IPv6 in brackets.
-    #[arg(value_name = "ADDR:PORT", value_parser = destination)]
-    pub(super) destination: SocketAddr,
-    /// The workload that would connect [default: each].
+    #[arg(value_name = "ADDR:PORT", value_parser = destination, required_unless_present = "inbound")]
+    pub(super) destination: Option<SocketAddr>,
+    /// Instead of one that goes out, one that comes in to this port.
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_parser = clap::value_parser!(u16).range(1..),
+        conflicts_with = "destination"
+    )]
+    pub(super) inbound: Option<u16>,
+    /// The workload that would connect, or accept [default: each].
     #[arg(long, value_name = "NAME")]
     pub(super) workload: Option<String>,
     #[command(flatten)]

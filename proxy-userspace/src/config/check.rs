@@ -38,6 +38,8 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
 
     let skip_subnets = node.subnets("skip-subnets", file.skip_subnets)?.unwrap_or_default();
     let kubernetes = file.kubernetes.map(kubernetes).transpose()?;
+    let kubelet = file.kubelet_cgroup.map(|written| node.kubelet(&written)).transpose()?;
+
     let mut names: HashSet<String> = HashSet::new();
     // With the name of the workload that has it.
     let mut cgroups: HashMap<PathBuf, String> = HashMap::new();
@@ -57,6 +59,12 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
             let problem = ValueProblem::CgroupTaken { got: workload.cgroup.display().to_string(), holder };
             return Err(Owner(Some(&name)).wrong("cgroup", cgroup_at, problem));
         }
+        if let Some((kubelet, offset)) = &kubelet
+            && workload.cgroup.starts_with(kubelet)
+        {
+            let problem = ValueProblem::WorkloadOfKubelet { got: kubelet.display().to_string(), held: name };
+            return Err(node.wrong("kubelet-cgroup", *offset, problem));
+        }
         workloads.push(workload);
     }
     Ok(Config {
@@ -66,6 +74,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         ports,
         skip_subnets,
         inbound: file.inbound.then_some(file.client_address),
+        kubelet_cgroup: kubelet.map(|(path, _)| path),
         kubernetes,
         workloads,
     })
@@ -170,6 +179,11 @@ impl Owner<'_> {
         }
         // Without doubled slashes, dots and a slash at the end.
         Ok(path.components().collect())
+    }
+
+    /// The kubelet's cgroup, and where it stands in the text.
+    fn kubelet(&self, written: &Spanned<String>) -> Result<(PathBuf, usize), Wrong> {
+        Ok((self.path("kubelet-cgroup", written)?, written.span().start))
     }
 
     /// A list of ports, where there is one.

@@ -122,6 +122,14 @@ pub enum ValueProblem {
         /// The earlier workload.
         holder: String,
     },
+    /// A kubelet's cgroup in which a workload is: its connections would be taken for probes.
+    #[error("expected a cgroup without workloads, got {got:?}, in which workload {held:?} is")]
+    WorkloadOfKubelet {
+        /// What came.
+        got: String,
+        /// The workload.
+        held: String,
+    },
     /// A foreign proxy in the cgroup whose connections it is to be brought.
     #[error("expected another cgroup than the workload's own, got {got:?}")]
     ProxyInWorkload {

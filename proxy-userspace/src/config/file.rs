@@ -58,6 +58,11 @@ pub(super) struct File {
     /// Whose address applications see as that of a client whose connection is proxied.
     #[serde(default)]
     pub(super) client_address: ClientAddress,
+    /// The cgroup v2 directory of the kubelet, an absolute path: connections that are opened in it, such
+    /// as probes, are not proxied inbound. No workload may be in it.
+    #[serde(default)]
+    #[schemars(with = "String", regex(pattern = "^/"), skip_serializing_if = "Option::is_none")]
+    pub(super) kubelet_cgroup: Option<Spanned<String>>,
     /// What becomes of requests that carry a trace.
     #[serde(default)]
     pub(super) tracing: Tracing,

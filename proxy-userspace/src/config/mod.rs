@@ -38,6 +38,9 @@ pub struct Config {
     pub skip_subnets: SubnetSet,
     /// Whose address pods see as that of their clients, where the connections that they accept are proxied.
     pub inbound: Option<ClientAddress>,
+    /// The cgroup v2 directory of the kubelet, an absolute path, in which no workload is: connections that
+    /// are opened there are not proxied inbound.
+    pub kubelet_cgroup: Option<PathBuf>,
     /// The cluster whose pods on this node are enrolled, if any.
     pub kubernetes: Option<KubernetesConfig>,
     /// What is enrolled besides, in the order of the file; no two have the same name or cgroup.

@@ -35,6 +35,7 @@ fn an_empty_file_is_the_defaults_without_workloads() {
         skip_subnets: SubnetSet::EMPTY,
         inbound: Some(ClientAddress::Preserve),
         kubernetes: None,
+        kubelet_cgroup: None,
         workloads: vec![],
     };
     assert_eq!(parse("").unwrap(), expected);
@@ -82,6 +83,7 @@ fn every_setting_is_read() {
          skip-inbound-ports = ''
          skip-subnets = 'fd00::/8'
          inbound = false
+         kubelet-cgroup = '/sys/fs/cgroup/kubelet.service'
          tracing = { otlp-endpoint = 'http://collector:4318' }
          [kubernetes]
          enrol = 'all'
@@ -116,6 +118,7 @@ fn every_setting_is_read() {
             kubeconfig: Some("/etc/kubeconfig".into()),
             when_proxy_down: WhenProxyDown::Strict,
         }),
+        kubelet_cgroup: Some("/sys/fs/cgroup/kubelet.service".into()),
         workloads: vec![WorkloadConfig {
             name: "shop/web-0".into(),
             cgroup: "/sys/fs/cgroup/shop".into(),
@@ -133,6 +136,20 @@ fn every_setting_is_read() {
         }],
     };
     assert_eq!(config.unwrap(), expected);
+}
+
+#[test]
+fn a_kubelet_s_cgroup_is_a_path_without_workloads() {
+    assert_eq!(
+        refused("kubelet-cgroup = 'kubelet.service'"),
+        "sluice.toml:1:18: kubelet-cgroup: expected an absolute path without '..', got \"kubelet.service\""
+    );
+    assert_eq!(
+        refused(&format!("kubelet-cgroup = '/sys/fs/cgroup/'\n{WEB}")),
+        "sluice.toml:1:18: kubelet-cgroup: expected a cgroup without workloads, got \"/sys/fs/cgroup\", in \
+         which workload \"web\" is"
+    );
+    assert!(parse(&format!("kubelet-cgroup = '/sys/fs/cgroup/we'\n{WEB}")).is_ok());
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(crate) struct Dataplane {
     inbound: inbound::Template,
     sk_msg: Option<SkMsgLink>,
     listeners: Option<Attached>,
+    kubelet: Option<Attached>,
     /// Last, so that the pins go after the programs.
     pins: Option<Pins>,
 }
@@ -54,7 +55,7 @@ impl Dataplane {
         if let Some(pins) = &pins {
             pins.pin(&ebpf)?;
         }
-        Ok(Self { ebpf, inbound, sk_msg: None, listeners: None, pins })
+        Ok(Self { ebpf, inbound, sk_msg: None, listeners: None, kubelet: None, pins })
     }
 
     /// The maps shared with the command line.
@@ -94,6 +95,14 @@ impl Dataplane {
     /// take their clients' records over.
     pub(crate) fn attach_listeners(&mut self, cgroup: &Cgroup) -> Result<(), KernelError> {
         self.listeners = Some(programs::attach_listeners(&mut self.ebpf, cgroup)?);
+        Ok(())
+    }
+
+    /// Attaches to the kubelet's cgroup what lets its probes pass inbound, and leaves the one before, if
+    /// there was one. Not pinned: without this process everything passes.
+    pub(crate) fn attach_kubelet(&mut self, cgroup: Option<&Cgroup>) -> Result<(), KernelError> {
+        self.kubelet = None;
+        self.kubelet = cgroup.map(|cgroup| programs::attach_kubelet(&mut self.ebpf, cgroup)).transpose()?;
         Ok(())
     }
 

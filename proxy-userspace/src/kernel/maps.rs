@@ -28,8 +28,8 @@ pub(super) const LISTENING: &str = "LISTENING";
 pub(super) const NETNS: &str = "NETNS";
 
 /// The maps that the command line shares with the agent.
-pub(super) const PINNED: [&str; 9] =
-    [WORKLOADS, NAMES, PORTS, DESTINATIONS, SKIP_SUBNETS, SETTINGS, HEARTBEAT, AGENT, COUNTERS];
+pub(super) const PINNED: [&str; 10] =
+    [WORKLOADS, NAMES, PORTS, DESTINATIONS, SKIP_SUBNETS, INBOUND, SETTINGS, HEARTBEAT, AGENT, COUNTERS];
 
 /// Where maps are to be had.
 pub(super) trait MapSource {

@@ -146,7 +146,10 @@ pub(super) fn attach_listeners(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Attac
 
 /// Attaches to the kubelet's cgroup what notes its connections.
 pub(super) fn attach_kubelet(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Attached, KernelError> {
-    load(ebpf, SOCK_OPS_KUBELET)?;
+    let loaded: &mut SockOps = program(ebpf, SOCK_OPS_KUBELET)?;
+    if loaded.fd().is_err() {
+        load(ebpf, SOCK_OPS_KUBELET)?;
+    }
     attach_sock_ops(ebpf, SOCK_OPS_KUBELET, cgroup, None)
 }
 

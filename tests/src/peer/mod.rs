@@ -6,10 +6,13 @@
 //!                                                puppet ADDR
 //!                                                exec COMMAND…
 //!                                                original-dst ADDR
+//!                                                serve
+//!                                                adopt NAME BEHAVIOUR
 //! ```
 
 mod link;
 mod puppet;
+mod serve;
 pub mod steps;
 
 use std::ffi::OsString;
@@ -79,6 +82,15 @@ fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
             "exec" => {
                 let program = arguments.next().context("no command")?;
                 return Err(Command::new(program).args(arguments).exec().into());
+            }
+            "serve" => return serve::run(),
+            "adopt" => {
+                let name = arguments.next().context("no name")?;
+                let behaviour = arguments.next().context("no behaviour")?;
+                return serve::adopt(
+                    name.to_str().context("not UTF-8")?,
+                    behaviour.to_str().context("not UTF-8")?,
+                );
             }
             "original-dst" => {
                 let addr = arguments.next().context("no address")?;

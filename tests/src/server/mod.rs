@@ -52,7 +52,12 @@ impl Server {
         Self::serve(netns.enter(|| listen(addr)), behaviour)
     }
 
-    fn serve(listener: TcpListener, behaviour: impl Fn(&mut Session) + Send + Sync + 'static) -> Self {
+    /// A server on a listener.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn serve(listener: TcpListener, behaviour: impl Fn(&mut Session) + Send + Sync + 'static) -> Self {
         let addr = listener.local_addr().expect("the address of a listener");
         let (to_records, records) = channel();
         let (to_accepted, accepted) = channel();

@@ -9,7 +9,10 @@ mod destinations;
 mod profiles;
 mod subnets;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aya::{
     Pod,
@@ -23,8 +26,8 @@ pub(crate) use self::agent_status::AgentStatus;
 use super::{
     error::KernelError,
     maps::{
-        self, AGENT, COUNTERS, DESTINATIONS, HEARTBEAT, MapSource, NAMES, PORTS, SETTINGS, SKIP_SUBNETS,
-        WORKLOADS, error,
+        self, AGENT, COUNTERS, DESTINATIONS, HEARTBEAT, INBOUND, MapSource, NAMES, PORTS, SETTINGS,
+        SKIP_SUBNETS, WORKLOADS, error,
     },
     pins::Pins,
     sys,
@@ -59,6 +62,8 @@ pub(crate) struct WorkloadView {
     pub(crate) name: String,
     pub(crate) workload: Workload,
     pub(crate) table: PortTable,
+    /// Whether connections that it accepts are brought to the proxy.
+    pub(crate) is_inbound_proxied: bool,
 }
 
 /// A workload with another port config, and what else is to be known of it.
@@ -94,6 +99,7 @@ pub(crate) struct Control {
     heartbeat: Array<MapData, u64>,
     agent: Array<MapData, AgentBlob>,
     counters: PerCpuArray<MapData, u64>,
+    inbound: HashMap<MapData, u64, u64>,
 }
 
 impl Control {
@@ -109,6 +115,7 @@ impl Control {
             heartbeat: maps::array(source, HEARTBEAT)?,
             agent: maps::array(source, AGENT)?,
             counters: maps::per_cpu_array(source, COUNTERS)?,
+            inbound: maps::hash(source, INBOUND)?,
         })
     }
 
@@ -120,6 +127,12 @@ impl Control {
     /// Every workload that the kernel knows, by name.
     pub(crate) fn workloads(&self) -> Result<Vec<WorkloadView>, KernelError> {
         let mut tables = self.tables()?;
+        let inbound: BTreeSet<u64> = self
+            .inbound
+            .iter()
+            .map(|entry| entry.map(|(_, id)| id))
+            .collect::<Result<_, _>>()
+            .map_err(error("read", INBOUND))?;
         let mut views = Vec::new();
         for entry in self.workloads.iter() {
             let (id, workload) = entry.map_err(error("read", WORKLOADS))?;
@@ -129,7 +142,8 @@ impl Control {
                 Err(source) => return Err(error("read", NAMES)(source)),
             };
             let table = tables.entry(workload.profile).or_insert_with(PortTable::new).clone();
-            views.push(WorkloadView { id, name, workload, table });
+            let is_inbound_proxied = inbound.contains(&id);
+            views.push(WorkloadView { id, name, workload, table, is_inbound_proxied });
         }
         views.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(views)
