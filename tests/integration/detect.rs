@@ -20,6 +20,7 @@ const REQUEST: &[u8] = b"GET /x HTTP/1.1\r\nHost: example.test\r\n\r\n";
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("detect");
+    group.of_the_proxy_alone();
     group.both_lanes_of_sluice(tests![
         http1_in_one_piece_is_http1,
         http1_one_byte_at_a_time_is_http1,

@@ -17,6 +17,7 @@ use sluice_tests::tests;
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("http_identity");
+    group.of_the_proxy_alone();
     group.both_lanes(tests![
         every_exchange_arrives_as_it_was_sent,
         every_exchange_arrives_byte_by_byte,

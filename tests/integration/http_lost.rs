@@ -9,6 +9,7 @@ use sluice_tests::{tests, wait};
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("http_lost");
+    group.of_the_proxy_alone();
     group.sluice(tests![
         malformed_http1_is_forwarded_and_counted,
         malformed_http2_is_forwarded_and_counted,

@@ -9,6 +9,7 @@ use sluice_tests::{tests, wait};
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("http_metrics");
+    group.of_the_proxy_alone();
     group.sluice(tests![
         responses_are_counted_by_status_and_class,
         a_request_is_counted_before_its_response,

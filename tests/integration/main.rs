@@ -13,7 +13,6 @@ mod capacity;
 mod check;
 mod client_hello;
 mod close;
-mod cluster;
 mod container;
 mod detect;
 mod down;
@@ -71,7 +70,6 @@ fn main() -> ExitCode {
     down::register(&mut suite);
     metrics::register(&mut suite);
     check::register(&mut suite);
-    cluster::register(&mut suite);
     container::register(&mut suite);
     inject::register(&mut suite);
     capacity::register(&mut suite);

@@ -14,7 +14,9 @@ use crate::workload::Workload;
 const OPEN: &str = "sluice: the tap is open at /run/sluice/";
 
 pub(crate) fn register(suite: &mut Suite) {
-    suite.group("tap").sluice(tests![
+    let mut group = suite.group("tap");
+    group.of_the_proxy_alone();
+    group.sluice(tests![
         a_request_is_shown_when_it_has_finished,
         a_tap_says_when_the_agent_ends,
         a_tap_knows_a_killed_agent,

@@ -8,6 +8,7 @@ use libtest_mimic::{Arguments, Trial};
 use crate::exec::Exec;
 use crate::kernel::{self, Feature};
 use crate::kube::Api;
+use crate::scale::Scale;
 
 /// A test: it panics where the promise is not kept.
 pub type TestFn = fn(&Env);
@@ -127,6 +128,14 @@ impl Group<'_> {
     pub fn require_kubernetes(&mut self) {
         if Api::from_env().is_none() {
             self.leave_out("needs an API server: cargo xtask k8s-test");
+        }
+    }
+
+    /// Leaves the tests that are registered from here on out where the machine is emulated, and says so:
+    /// what they are about is decided in the proxy, whatever the kernel.
+    pub fn of_the_proxy_alone(&mut self) {
+        if Scale::current() == Scale::Small {
+            self.leave_out("is of the proxy alone: tested on a real CPU");
         }
     }
 
