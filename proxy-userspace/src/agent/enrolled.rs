@@ -8,10 +8,11 @@ use std::{
 };
 
 use proxy_common::{IpVersion, WorkloadName, flags};
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::{
     KernelSide, SkMsg,
+    inbound::Asks,
     listeners::{Listeners, port},
 };
 use crate::{
@@ -186,7 +187,7 @@ impl Enrolled {
         spec: WorkloadSpec,
         records: &Arc<Records>,
         sk_msg: &SkMsg,
-        look: &Arc<Notify>,
+        asks: &Arc<Asks>,
         downstream: impl Fn(Arc<str>, Arc<dyn Surroundings>) -> Downstream,
     ) -> Result<Self, KernelError> {
         let mut enrolment = Enrolment {
@@ -217,7 +218,8 @@ impl Enrolled {
                 records: Arc::clone(records),
                 netns,
                 client_address: spec.inbound.unwrap_or_default(),
-                look: Arc::clone(look),
+                asks: Arc::clone(asks),
+                netns_cookie: inbound.as_ref().map(|inbound: &InboundPlace| inbound.netns_cookie),
             };
             let downstream = downstream(Arc::from(spec.name()), Arc::new(side));
             enrolment.listener_v4_port = port(listeners.v4.as_ref());

@@ -305,7 +305,7 @@ impl Node {
 
     /// Opens the listeners of a workload.
     fn prepare(&self, spec: WorkloadSpec) -> Result<Enrolled, KernelError> {
-        Enrolled::prepare(spec, &self.records, &self.sk_msg, self.inbound.look(), |name, surroundings| {
+        Enrolled::prepare(spec, &self.records, &self.sk_msg, self.inbound.asks(), |name, surroundings| {
             crate::connection::Downstream {
                 workload: name,
                 surroundings,

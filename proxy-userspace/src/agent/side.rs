@@ -3,8 +3,8 @@
 use std::{io, net::SocketAddr, os::fd::BorrowedFd, sync::Arc};
 
 use proxy_common::OriginalDst;
-use tokio::sync::Notify;
 
+use super::inbound::Asks;
 use crate::{
     connection::Surroundings,
     kernel::{Netns, Records},
@@ -17,7 +17,9 @@ pub(super) struct KernelSide {
     pub(super) netns: Netns,
     pub(super) client_address: ClientAddress,
     /// Told when an application refused a connection.
-    pub(super) look: Arc<Notify>,
+    pub(super) asks: Arc<Asks>,
+    /// Its network namespace, where inbound connections come from there.
+    pub(super) netns_cookie: Option<u64>,
 }
 
 impl Surroundings for KernelSide {
@@ -37,7 +39,9 @@ impl Surroundings for KernelSide {
     }
 
     fn refused_inbound(&self) {
-        self.look.notify_one();
+        if let Some(netns_cookie) = self.netns_cookie {
+            self.asks.look_into(netns_cookie);
+        }
     }
 
     fn consumed(&self, cookie: u64, bytes: u64) {

@@ -52,6 +52,10 @@ struct Maps {
     listeners: SockHash<MapData, InboundListenerKey>,
 }
 
+/// The places where somebody is taken to listen, by the cookie of their namespace.
+#[derive(Debug)]
+pub(crate) struct Noted(StdHashMap<u64, HashSet<ListenKey>>);
+
 impl InboundHook {
     /// Attaches the program to a namespace. Until [`Self::bring`] it lets everything pass.
     pub(super) fn attach(
@@ -96,20 +100,21 @@ impl InboundHook {
         }
         maps.inbound.insert(self.netns_cookie, workload, 0).map_err(maps::error("write", INBOUND))?;
         drop(maps);
-        self.look()
+        self.look(&self.noted()?)
     }
 
     /// Looks who listens in the namespace, and tells the hook: of sockets that listened before it was
-    /// attached, nobody else tells.
-    pub(crate) fn look(&self) -> Result<(), KernelError> {
+    /// attached, nobody else tells. `noted` has been asked for before: what is noted and then not found
+    /// was closed, unless it was opened again since.
+    pub(crate) fn look(&self, noted: &Noted) -> Result<(), KernelError> {
         let netns_error = |source| KernelError::Netns {
             action: "list the listening sockets of",
             path: PathBuf::from(format!("with cookie {}", self.netns_cookie)),
             source,
         };
+        let none = HashSet::new();
+        let noted = noted.0.get(&self.netns_cookie).unwrap_or(&none);
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        // In this order: what is noted and then not found was closed, unless it was opened again since.
-        let noted = maps.noted(self.netns_cookie)?;
         let found: HashSet<ListenKey> = self
             .sockets
             .list()
@@ -117,13 +122,18 @@ impl InboundHook {
             .into_iter()
             .map(|(addr_be, port_be)| ListenKey::new(self.netns_cookie, addr_be, port_be))
             .collect();
-        for key in found.difference(&noted) {
+        for key in found.difference(noted) {
             maps.listening.insert(key, 0, 0).map_err(maps::error("write", LISTENING))?;
         }
         for key in noted.difference(&found) {
             maps.forget(key)?;
         }
         Ok(())
+    }
+
+    /// Where the hooks of all namespaces take somebody to listen.
+    pub(crate) fn noted(&self) -> Result<Noted, KernelError> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner).noted()
     }
 
     /// Which namespace it is at.
@@ -141,9 +151,9 @@ impl Drop for InboundHook {
         }
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
         let _not_brought = maps.inbound.remove(&self.netns_cookie);
-        match maps.noted(self.netns_cookie) {
-            Ok(noted) => {
-                for key in noted {
+        match maps.noted() {
+            Ok(mut noted) => {
+                for key in noted.0.remove(&self.netns_cookie).unwrap_or_default() {
                     if let Err(error) = maps.forget(&key) {
                         tracing::warn!(%error, "a place to listen stays noted");
                     }
@@ -155,16 +165,13 @@ impl Drop for InboundHook {
 }
 
 impl Maps {
-    /// The places in a namespace that the hook knows of.
-    fn noted(&self, netns_cookie: u64) -> Result<HashSet<ListenKey>, KernelError> {
-        let is_here = |key: &Result<ListenKey, _>| {
-            key.as_ref().map_or(true, |key: &ListenKey| key.netns_cookie == netns_cookie)
-        };
-        self.listening
-            .keys()
-            .filter(is_here)
-            .collect::<Result<_, _>>()
-            .map_err(maps::error("read", LISTENING))
+    fn noted(&self) -> Result<Noted, KernelError> {
+        let mut noted = StdHashMap::<u64, HashSet<ListenKey>>::new();
+        for key in self.listening.keys() {
+            let key = key.map_err(maps::error("read", LISTENING))?;
+            noted.entry(key.netns_cookie).or_default().insert(key);
+        }
+        Ok(Noted(noted))
     }
 
     fn forget(&mut self, key: &ListenKey) -> Result<(), KernelError> {
