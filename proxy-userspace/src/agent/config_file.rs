@@ -9,11 +9,16 @@ use std::{
     time::SystemTime,
 };
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    config::{Config, ConfigError},
+    policy::EnrolMode,
+};
 
 /// The config file, and what it looked like.
 pub(super) struct ConfigFile {
     path: PathBuf,
+    /// Which pods are enrolled whatever the file says.
+    enrol: Option<EnrolMode>,
     /// When it was last read.
     read: Option<Appearance>,
     /// When it was last looked at.
@@ -24,14 +29,19 @@ pub(super) struct ConfigFile {
 type Appearance = (PathBuf, u64, SystemTime, u64);
 
 impl ConfigFile {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, read: None, looked: None }
+    /// A file; `enrol`, where it is given, stands for its word on which pods are enrolled.
+    pub(super) fn new(path: PathBuf, enrol: Option<EnrolMode>) -> Self {
+        Self { path, enrol, read: None, looked: None }
     }
 
     pub(super) fn load(&mut self) -> Result<Config, ConfigError> {
         self.read = appearance(&self.path);
         self.looked.clone_from(&self.read);
-        Config::load(&self.path)
+        let mut config = Config::load(&self.path)?;
+        if let (Some(enrol), Some(kubernetes)) = (self.enrol, &mut config.kubernetes) {
+            kubernetes.enrol = enrol;
+        }
+        Ok(config)
     }
 
     /// Whether it has changed since it was read and not since the last look: somebody who writes it
@@ -61,10 +71,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_asked_for_stands_for_the_file_s_word_at_every_load() {
+        let path = std::env::temp_dir().join(format!("sluice-enrol-{}.toml", std::process::id()));
+        let mut file = ConfigFile::new(path.clone(), Some(EnrolMode::All));
+        let mut enrols = |text: &str| {
+            fs::write(&path, text).unwrap();
+            file.load().unwrap().kubernetes.map(|kubernetes| kubernetes.enrol)
+        };
+        assert_eq!(enrols("[kubernetes]\n"), Some(EnrolMode::All));
+        assert_eq!(enrols("[kubernetes]\nenrol = 'annotated'\n"), Some(EnrolMode::All));
+        assert_eq!(enrols("# No cluster.\n"), None);
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn a_changed_file_is_read_once_it_looks_the_same_twice() {
         let path = std::env::temp_dir().join(format!("sluice-settle-{}.toml", std::process::id()));
         fs::write(&path, "# 1\n").unwrap();
-        let mut file = ConfigFile::new(path.clone());
+        let mut file = ConfigFile::new(path.clone(), None);
         file.load().unwrap();
         assert!(!file.has_settled(), "it is as it was read");
         fs::write(&path, "# 1, half\n").unwrap();

@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use self::{
     enrolled::{Enrolled, NetnsAt, WorkloadSpec},
-    pods::{PodState, PodsView},
+    pods::{ListView, PodState, PodView, PodsView, ServicePortView, ServiceView, WatchView},
     run::{RunOptions, run},
 };
 use self::{heartbeat::Heartbeat, inbound::InboundWatch, side::KernelSide, sk_msg::SkMsg};

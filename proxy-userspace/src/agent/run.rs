@@ -10,27 +10,34 @@ use std::{
 };
 
 use proxy_common::LogLevel;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
 
 use super::{
     EnrolError, NetnsAt, Node, NodeOptions, NotRoot, WorkloadSpec,
     config_file::ConfigFile,
     descriptors,
     place::Found,
-    pods::{Pods, PodsError, Snapshot},
+    pods::{PodState, Pods, PodsError, Snapshot},
     require_root,
 };
 use crate::{
     admin::{AdminError, AdminServer, AdminState},
     config::{Config, ConfigError, WorkloadConfig},
     kernel::{AgentStatus, Cgroup, KernelError, OwnCgroup, Pins},
-    policy::{OtlpEndpoint, SkMsgMode},
+    policy::{EnrolMode, OtlpEndpoint, SkMsgMode},
     spans::{Spans, SpansError},
     tap::{self, Answers, SocketError},
 };
 
 /// How often the config file and the places of the workloads are looked at.
 const CONFIG_POLL: Duration = Duration::from_millis(500);
+
+/// When `/ready` says so although the cluster could not be listed: an API server that stays away must not
+/// hold up the node.
+const READY_AT_LAST: Duration = Duration::from_secs(60);
 
 /// What a line of the status begins with that tells why workloads are not.
 const NOT_ENROLLED: &str = "not enrolled again";
@@ -41,6 +48,8 @@ const KUBELET_MISSING: &str = "kubelet-cgroup";
 #[derive(Debug)]
 pub(crate) struct RunOptions {
     pub(crate) config: PathBuf,
+    /// Which pods are enrolled, whatever the config says.
+    pub(crate) enrol: Option<EnrolMode>,
     pub(crate) pin_dir: PathBuf,
     /// Where taps ask; `None` is the socket that is named after the pins.
     pub(crate) control_socket: Option<PathBuf>,
@@ -66,6 +75,8 @@ pub(crate) enum RunError {
     NotRoot(#[from] NotRoot),
     #[error(transparent)]
     Pods(#[from] PodsError),
+    #[error("--enrol is for the pods of a cluster: expected a table [kubernetes] in {}", path.display())]
+    EnrolWithoutCluster { path: PathBuf },
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
 }
@@ -73,8 +84,11 @@ pub(crate) enum RunError {
 /// Runs the agent until SIGTERM or SIGINT.
 pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
     require_root("sluice run")?;
-    let mut file = ConfigFile::new(options.config.clone());
+    let mut file = ConfigFile::new(options.config.clone(), options.enrol);
     let config = file.load()?;
+    if options.enrol.is_some() && config.kubernetes.is_none() {
+        return Err(RunError::EnrolWithoutCluster { path: options.config });
+    }
     // Before the pins are claimed: an agent that gives up takes the hooks of a killed one with it. Where
     // another agent has the pins, it most likely has the address too, and is what to tell of.
     let admin = AdminServer::bind(config.admin).map_err(|error| match Pins::open(&options.pin_dir) {
@@ -102,9 +116,11 @@ pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
     let answers = Answers::new(agent.node.tap().clone(), pods);
     let taps = tap::Server::bind(&control_socket, answers)?;
     agent.apply(config)?;
+    agent.tell_of_pods();
     agent.publish();
     agent.node.dataplane().remove_stale_pins();
-    let ready = Arc::new(AtomicBool::new(true));
+    let ready = Arc::new(AtomicBool::new(agent.pods.is_none()));
+    let ready_at_last = Instant::now() + READY_AT_LAST;
     let state = AdminState { metrics: agent.node.metrics().clone(), ready: Arc::clone(&ready) };
     tracing::info!(
         workloads = agent.config.workloads.len(),
@@ -134,9 +150,19 @@ pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
                 agent.follow_workloads();
                 if agent.pods.as_ref().is_some_and(Pods::have_moved) {
                     agent.follow_pods();
+                } else {
+                    agent.tell_of_pods();
                 }
             }
             () = due(&mut agent.pods) => agent.follow_pods(),
+        }
+        if !ready.load(Ordering::Relaxed) {
+            let is_late = Instant::now() >= ready_at_last;
+            if is_late {
+                tracing::warn!("the cluster could not be listed so far; ready without its pods");
+            }
+            let have_pods = agent.pods.as_ref().is_none_or(Pods::have_been_looked_at);
+            ready.store(is_late || have_pods, Ordering::Release);
         }
     }
     ready.store(false, Ordering::Relaxed);
@@ -207,6 +233,7 @@ impl Agent {
             missing: Vec::new(),
             sk_msg: node.sk_msg().to_string(),
             restart_for: None,
+            pods: None,
         };
         Ok(Self {
             node,
@@ -292,11 +319,29 @@ impl Agent {
                 pods.failed();
             }
         }
+        self.tell_of_pods();
+    }
+
+    /// Shows how the pods and the watches fare: in the metrics, in the status, and to whoever asks.
+    fn tell_of_pods(&mut self) {
+        let Some(pods) = &self.pods else { return };
         let snapshot = pods.snapshot();
-        self.node
-            .metrics()
-            .set_pods(&snapshot.counts().map(|(state, count)| (state.label(), count)), snapshot.problems());
+        let counts = snapshot.counts();
+        let metrics = self.node.metrics();
+        let states = [
+            (PodState::Enrolled.label(), counts.enrolled),
+            (PodState::Waiting.label(), counts.waiting),
+            (PodState::LeftAlone.label(), counts.left_alone),
+        ];
+        metrics.set_pods(&states, counts.problems);
+        for watch in &snapshot.health().resources {
+            metrics.set_watch(watch.resource.label(), watch.is_synced, watch.failures);
+        }
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+        if self.status.pods != Some(counts) {
+            self.status.pods = Some(counts);
+            self.publish();
+        }
     }
 
     /// Whether the workload has been enrolled where it is said to be.

@@ -5,10 +5,13 @@ use std::{ffi::OsString, net::SocketAddr, num::NonZeroU64, path::PathBuf};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use proxy_common::{Direction, LogLevel};
 
-use super::inject::{InjectArgs, UninjectArgs};
+use super::{
+    destination::Destination,
+    inject::{InjectArgs, UninjectArgs},
+};
 use crate::{
     kernel::DEFAULT_PIN_DIR,
-    policy::{OtlpEndpoint, PortSet, PortSetError, SkMsgMode},
+    policy::{EnrolMode, OtlpEndpoint, PortSet, PortSetError, SkMsgMode},
     tap::HttpProtocol,
 };
 
@@ -103,6 +106,10 @@ pub(super) struct RunArgs {
     /// The config file (TOML); read again when it changes, and on SIGHUP.
     #[arg(long, value_name = "FILE")]
     pub(super) config: PathBuf,
+    /// Which pods are enrolled, whatever the config file says: annotated (those that linkerd.io/inject asks
+    /// for), all (but those that it forbids).
+    #[arg(long, value_name = "PODS")]
+    pub(super) enrol: Option<EnrolMode>,
     #[command(flatten)]
     pub(super) pins: PinArgs,
     #[command(flatten)]
@@ -155,8 +162,16 @@ pub(super) struct PortsChange {
 /// `sluice status`.
 #[derive(Debug, ClapArgs)]
 pub(super) struct StatusArgs {
+    /// Show the pods of the node, what holds for them and where it is written, and what is wrong.
+    #[arg(long)]
+    pub(super) pods: bool,
+    /// With --pods: the text for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t, requires = "pods")]
+    pub(super) output: OutputFormat,
     #[command(flatten)]
     pub(super) pins: PinArgs,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
 }
 
 /// `sluice tap`.
@@ -183,10 +198,10 @@ pub(super) struct TapArgs {
     pub(super) socket: SocketArgs,
 }
 
-/// Where taps ask the agent.
+/// Where the agent is asked for what is not in its maps.
 #[derive(Debug, ClapArgs)]
 pub(super) struct SocketArgs {
-    /// The unix socket of `sluice tap` [default: /run/sluice/NAME.sock, NAME being that of the pin directory].
+    /// The agent's unix socket, for requests and pods [default: /run/sluice/NAME.sock, NAME being that of the pin directory].
     #[arg(long, value_name = "PATH")]
     pub(super) control_socket: Option<PathBuf>,
 }
@@ -213,9 +228,10 @@ impl From<ProtocolArg> for HttpProtocol {
 /// `sluice explain`.
 #[derive(Debug, ClapArgs)]
 pub(super) struct ExplainArgs {
-    /// Where the connection would go: an address and a port; IPv6 in brackets.
-    #[arg(value_name = "ADDR:PORT", value_parser = destination, required_unless_present = "inbound")]
-    pub(super) destination: Option<SocketAddr>,
+    /// Where the connection would go: an address and a port, IPv6 in brackets; or a Service or a pod of this
+    /// node, NAMESPACE/NAME:PORT, where a Service's port may have a name.
+    #[arg(value_name = "DESTINATION", required_unless_present = "inbound")]
+    pub(super) destination: Option<Destination>,
     /// Instead of one that goes out, one that comes in to this port.
     #[arg(
         long,
@@ -229,6 +245,8 @@ pub(super) struct ExplainArgs {
     pub(super) workload: Option<String>,
     #[command(flatten)]
     pub(super) pins: PinArgs,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
 }
 
 /// `sluice check`.
@@ -237,6 +255,20 @@ pub(super) struct CheckArgs {
     /// The text for people, or JSON for programs.
     #[arg(long, value_enum, default_value_t)]
     pub(super) output: OutputFormat,
+    /// Ask the cluster too: whether its API server answers and lets an agent do what it has to, and, where
+    /// an agent runs, what is wrong with pods and annotations.
+    #[arg(long)]
+    pub(super) cluster: bool,
+    /// The kubeconfig that tells where the API server is [default: the pod's service account, or KUBECONFIG].
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// This node's name in the API [default: NODE_NAME, or what a running agent says].
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    pub(super) node_name: Option<String>,
+    #[command(flatten)]
+    pub(super) pins: PinArgs,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
 }
 
 /// `sluice log-level`.
@@ -247,16 +279,6 @@ pub(super) struct LogLevelArgs {
     pub(super) level: KernelLogLevel,
     #[command(flatten)]
     pub(super) pins: PinArgs,
-}
-
-fn destination(text: &str) -> Result<SocketAddr, String> {
-    let destination: SocketAddr = text.parse().map_err(|_no_facts: std::net::AddrParseError| {
-        format!("expected an IP address and a port, such as 10.0.0.5:3306 or [fd00::1]:80, got '{text}'")
-    })?;
-    if destination.port() == 0 {
-        return Err(format!("expected a port (1-65535), got '{text}': port 0 cannot be connected to"));
-    }
-    Ok(destination)
 }
 
 /// A list that names a port: without one there is nothing to change.

@@ -2,11 +2,17 @@
 
 use std::{io::Write, process::ExitCode};
 
-use super::args::{CheckArgs, OutputFormat};
+use super::{
+    args::{CheckArgs, OutputFormat},
+    cluster,
+};
 use crate::kernel::{self, Finding, Weight};
 
 pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let findings = kernel::check();
+    let mut findings = kernel::check();
+    if args.cluster {
+        findings.extend(cluster::check(args)?);
+    }
     match args.output {
         OutputFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?,
         OutputFormat::Text => text(&findings, out)?,
@@ -15,7 +21,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<Exit
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn text(findings: &[Finding], out: &mut impl Write) -> anyhow::Result<()> {
+pub(super) fn text(findings: &[Finding], out: &mut impl Write) -> anyhow::Result<()> {
     for finding in findings {
         let (mark, detail) = match (&finding.error, finding.weight) {
             (None, _) => ("ok  ", finding.detail.clone()),

@@ -3,9 +3,12 @@
 mod args;
 mod asked;
 mod check;
+mod cluster;
+mod destination;
 mod explain;
 mod inject;
 mod log;
+mod pods;
 mod ports;
 mod status;
 mod tap;
@@ -82,6 +85,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             kernel::enter_that_of_the_node()?;
             agent::runtime()?.block_on(agent::run(RunOptions {
                 config: args.config,
+                enrol: args.enrol,
                 pin_dir: args.pins.pin_dir,
                 control_socket: args.socket.control_socket,
                 log_level: args.kernel_log.into(),

@@ -10,6 +10,9 @@ const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
 /// A workload with what it needs, for a text to go on from.
 const WEB: &str = "[[workload]]\nname = 'web'\ncgroup = '/sys/fs/cgroup/web'\n";
 
+/// What the DaemonSet's agents are given.
+const DEPLOYED: &str = include_str!("../../../deploy/base/sluice.toml");
+
 /// The config of a text.
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("sluice.toml"))
@@ -51,6 +54,21 @@ fn a_file_without_bytes_is_refused_and_one_without_settings_is_not() {
     fs::remove_file(&path).unwrap();
     assert!(error.contains("empty file") && error.contains(path.to_str().unwrap()), "{error}");
     assert_eq!(config.unwrap().workloads, vec![]);
+}
+
+#[test]
+fn what_is_deployed_enrols_annotated_pods_and_is_otherwise_the_defaults() {
+    let expected = Config {
+        admin: "[::]:4191".parse().unwrap(),
+        kubernetes: Some(KubernetesConfig {
+            enrol: EnrolMode::Annotated,
+            node_name: None,
+            kubeconfig: None,
+            when_proxy_down: WhenProxyDown::Open,
+        }),
+        ..parse("").unwrap()
+    };
+    assert_eq!(parse(DEPLOYED).unwrap(), expected);
 }
 
 #[test]

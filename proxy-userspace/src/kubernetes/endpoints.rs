@@ -18,7 +18,7 @@ use super::{
 const GROUP: &str = "discovery.k8s.io";
 
 /// The newest form among the groups that a server has.
-fn newest(groups: &APIGroupList) -> EndpointsApi {
+pub(super) fn newest(groups: &APIGroupList) -> EndpointsApi {
     let versions = groups.groups.iter().filter(|group| group.name == GROUP).flat_map(|group| &group.versions);
     let has = |wanted: &str| versions.clone().any(|version| version.version == wanted);
     if has("v1") {

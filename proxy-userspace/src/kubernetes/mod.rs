@@ -12,6 +12,7 @@
 
 mod annotation;
 mod backoff;
+mod check;
 mod endpoints;
 mod events;
 mod health;
@@ -36,6 +37,7 @@ use tokio::{
 
 pub use self::{
     annotation::{Annotation, Annotations},
+    check::{Checked, ThisNode, check},
     health::{EndpointsApi, Health, Resource, ResourceHealth, WatchError},
     index::{
         Desired, Destination, Disagreement, Kind, LeftAlone, Level, NodeDefaults, Objects, OpaqueBy,

@@ -82,7 +82,7 @@ pub(super) enum WatchFailure {
 }
 
 /// An error with its causes, which kube's own text leaves out where they matter most.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -18,8 +18,8 @@ use super::connection::ConnectionMetrics;
 use super::hooks::{HookCollector, HookCounters};
 use super::http::{HttpFamilies, TargetAuthorities};
 use super::labels::{
-    BuildLabels, DurationLabels, Peer, ProtocolLabels, ReasonLabels, ResultLabels, SocketCloseLabels,
-    SocketLabels, StateLabels, Target,
+    BuildLabels, DurationLabels, Peer, ProtocolLabels, ReasonLabels, ResourceLabels, ResultLabels,
+    SocketCloseLabels, SocketLabels, StateLabels, Target,
 };
 use super::process::ProcessCollector;
 use super::targets::{SocketSeries, TargetSeries, Targets};
@@ -93,6 +93,15 @@ impl Metrics {
         self.families.annotation_problems.set(count(problems));
     }
 
+    /// How a watch of the cluster does: whether it has listed everything once, and how many of its attempts
+    /// have failed since the start.
+    pub fn set_watch(&self, resource: &'static str, is_synced: bool, failures: u64) {
+        let labels = ResourceLabels { resource };
+        self.families.watch_synced.get_or_create(&labels).set(i64::from(is_synced));
+        let counted = self.families.watch_failures.get_or_create(&labels);
+        counted.inc_by(failures.saturating_sub(counted.get()));
+    }
+
     /// Everything, as OpenMetrics text.
     ///
     /// # Errors
@@ -123,6 +132,8 @@ pub(super) struct Families {
     sk_msg_enabled: Gauge,
     pods: Family<StateLabels, Gauge>,
     annotation_problems: Gauge,
+    watch_synced: Family<ResourceLabels, Gauge>,
+    watch_failures: Family<ResourceLabels, Counter>,
 }
 
 /// The families whose name says the direction.
@@ -151,6 +162,8 @@ impl Families {
             sk_msg_enabled: Gauge::default(),
             pods: Family::default(),
             annotation_problems: Gauge::default(),
+            watch_synced: Family::default(),
+            watch_failures: Family::default(),
         };
         // An agent does not start with a bad config.
         families.config_last_reload_successful.set(1);
@@ -192,6 +205,10 @@ impl Families {
         sluice.register("pods", "Pods of this node, by what becomes of them", self.pods.clone());
         let help = "Annotations whose values cannot be used";
         sluice.register("annotation_problems", help, self.annotation_problems.clone());
+        let help = "Whether what is watched of the cluster has been listed once";
+        sluice.register("kubernetes_watch_synced", help, self.watch_synced.clone());
+        let help = "Attempts to list or watch that failed";
+        sluice.register("kubernetes_watch_failures", help, self.watch_failures.clone());
         let build = Info::new(BuildLabels { version: env!("CARGO_PKG_VERSION") });
         sluice.register("build", "The running version", build);
     }

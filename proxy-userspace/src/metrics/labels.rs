@@ -146,6 +146,13 @@ pub(super) struct StateLabels {
     pub(super) state: &'static str,
 }
 
+/// The label of a watch of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ResourceLabels {
+    /// What is watched.
+    pub(super) resource: &'static str,
+}
+
 /// The label of the build.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct BuildLabels {

@@ -228,6 +228,8 @@ fn ask(http: &mut HttpMetrics) {
 fn everything() -> Metrics {
     let metrics = metrics();
     metrics.set_sk_msg_enabled(true);
+    metrics.set_pods(&[("enrolled", 2), ("waiting", 1)], 3);
+    metrics.set_watch("pods", true, 0);
     for direction in Direction::ALL {
         let connection = open(&metrics, direction, "shop", "10.1.2.3:80");
         connection.server_connected();
@@ -256,6 +258,19 @@ fn the_series_that_linkerd_s_dashboards_ask_for_are_there() {
         });
         assert!(shown, "{name} is not there");
     }
+}
+
+#[test]
+fn the_failures_of_a_watch_are_counted_up_to_what_it_says() {
+    let metrics = metrics();
+    for (is_synced, failures) in [(false, 0), (false, 3), (false, 3), (true, 4)] {
+        metrics.set_watch("pods", is_synced, failures);
+        metrics.set_watch("services", true, 1);
+    }
+    let of = |name, resource| value(&metrics, name, &[resource]);
+    assert_eq!(of("sluice_kubernetes_watch_synced", r#"resource="pods""#), Some(1.0));
+    assert_eq!(of("sluice_kubernetes_watch_failures_total", r#"resource="pods""#), Some(4.0));
+    assert_eq!(of("sluice_kubernetes_watch_failures_total", r#"resource="services""#), Some(1.0));
 }
 
 #[test]
@@ -327,6 +342,10 @@ fn the_names_and_types_are_the_documented_ones() {
             "sluice_config_last_reload_successful gauge",
             "sluice_config_reload_errors counter",
             "sluice_sk_msg_enabled gauge",
+            "sluice_pods gauge",
+            "sluice_annotation_problems gauge",
+            "sluice_kubernetes_watch_synced gauge",
+            "sluice_kubernetes_watch_failures counter",
             "sluice_build info",
         ]
     );

@@ -96,6 +96,13 @@ impl Subnet {
         self.prefix_len
     }
 
+    /// The subnet of an address in the kernel's form; bits beyond the prefix are cleared. `None` where a
+    /// prefix is longer than an address.
+    #[must_use]
+    pub fn of(addr_be: [u8; 16], prefix_len: u8) -> Option<Self> {
+        (prefix_len <= 128).then(|| Self { addr_be: masked(addr_be, prefix_len), prefix_len })
+    }
+
     /// Whether the address is in the subnet; an IPv4 address and its mapped form are the same.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -153,7 +160,26 @@ impl SubnetSet {
     /// Whether the address is in one of the subnets.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.subnets.iter().any(|subnet| subnet.contains(address))
+        self.find(address).is_some()
+    }
+
+    /// The subnet that the address is in; none is inside another.
+    #[must_use]
+    pub fn find(&self, address: IpAddr) -> Option<Subnet> {
+        self.subnets.iter().copied().find(|subnet| subnet.contains(address))
+    }
+}
+
+/// However many there are: of what is in force already.
+impl FromIterator<Subnet> for SubnetSet {
+    fn from_iter<I: IntoIterator<Item = Subnet>>(subnets: I) -> Self {
+        let mut subnets: Vec<_> = subnets.into_iter().collect();
+        subnets.sort_unstable();
+        // Subnets are nested or apart: in this order each comes after those that contain it.
+        subnets.dedup_by(|later, kept| {
+            later.prefix_len >= kept.prefix_len && masked(later.addr_be, kept.prefix_len) == kept.addr_be
+        });
+        Self { subnets }
     }
 }
 
@@ -178,16 +204,11 @@ impl FromStr for SubnetSet {
                 problem,
             })
         };
-        let mut subnets: Vec<_> = list.split(',').enumerate().map(read).collect::<Result<_, _>>()?;
-        subnets.sort_unstable();
-        // Subnets are nested or apart: in this order each comes after those that contain it.
-        subnets.dedup_by(|later, kept| {
-            later.prefix_len >= kept.prefix_len && masked(later.addr_be, kept.prefix_len) == kept.addr_be
-        });
-        if subnets.len() > MAX_SUBNETS {
-            return Err(SubnetSetError::TooMany { got: subnets.len() });
+        let set: Self = list.split(',').enumerate().map(read).collect::<Result<_, _>>()?;
+        if set.subnets.len() > MAX_SUBNETS {
+            return Err(SubnetSetError::TooMany { got: set.subnets.len() });
         }
-        Ok(Self { subnets })
+        Ok(set)
     }
 }
 

@@ -28,6 +28,7 @@ pub use message::{Ask, Message, VERSION};
 pub use server::{Answers, Server};
 pub use socket::{DEFAULT_DIRECTORY, SocketError, default_path};
 pub use text::{json, text};
+pub use timestamp::rfc3339;
 
 #[cfg(test)]
 mod tests;

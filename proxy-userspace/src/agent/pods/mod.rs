@@ -9,6 +9,7 @@ mod view;
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -17,7 +18,9 @@ use proxy_common::{Decision, Direction, PortRule, RuleSource};
 use tokio::time::{Instant, sleep_until};
 
 use self::place::Place;
-pub(crate) use self::view::{PodState, PodsView, Snapshot};
+pub(crate) use self::view::{
+    ListView, PodState, PodView, PodsView, ServicePortView, ServiceView, Snapshot, WatchView,
+};
 use super::{NetnsAt, WorkloadSpec};
 use crate::{
     config::Config,
@@ -58,9 +61,14 @@ pub(super) struct Pods {
     /// Where pods that are, or can be, enrolled were found; by name, with the uid of the pod.
     places: HashMap<Key, (Arc<str>, Place)>,
     waiting: BTreeMap<Key, Waiting>,
+    /// The cgroup that this process is in, and the pod that has it: never enrolled, whatever is asked for.
+    own_cgroup: PathBuf,
+    own: Option<Key>,
     looked: Instant,
     /// Whether the kernel took nothing at the last attempt.
     has_failed: bool,
+    /// Whether a look has been taken since everything was listed once.
+    has_looked: bool,
 }
 
 /// What the config says of every pod.
@@ -98,8 +106,11 @@ impl Pods {
             choices: Choices::of(config),
             places: HashMap::new(),
             waiting: BTreeMap::new(),
+            own_cgroup: Cgroup::path_of_this_process()?,
+            own: None,
             looked: Instant::now(),
             has_failed: false,
+            has_looked: false,
         }))
     }
 
@@ -139,6 +150,7 @@ impl Pods {
     pub(super) fn specs(&mut self, is_taken: impl Fn(&str) -> bool) -> Vec<WorkloadSpec> {
         self.looked = Instant::now();
         self.has_failed = false;
+        self.has_looked = self.handle.health().is_synced();
         let desired = self.handle.desired();
         self.places.retain(|key, (uid, place)| {
             desired.pods.get(key).is_some_and(|pod| pod.uid == *uid) && place.is_still_there()
@@ -152,8 +164,13 @@ impl Pods {
         let found =
             self.cgroups.find(sought.iter().map(|pod| (pod.key.clone(), [&*pod.cgroup_uid, &*pod.uid])));
         let mut waiting = BTreeMap::new();
+        self.own = None;
         for pod in sought {
-            match Place::of(found.get(&pod.key).map(std::path::PathBuf::as_path)) {
+            if found.get(&pod.key).is_some_and(|cgroup| self.own_cgroup.starts_with(cgroup)) {
+                self.own = Some(pod.key.clone());
+                continue;
+            }
+            match Place::of(found.get(&pod.key).map(PathBuf::as_path)) {
                 Ok(place) => {
                     self.places.insert(pod.key.clone(), (Arc::clone(&pod.uid), place));
                 }
@@ -200,6 +217,12 @@ impl Pods {
         self.has_failed = true;
     }
 
+    /// Whether the pods that were there when everything had been listed have had their first look, and the
+    /// kernel took it.
+    pub(super) fn have_been_looked_at(&self) -> bool {
+        self.has_looked && !self.has_failed
+    }
+
     /// What is known of destinations, as the kernel is to know it.
     pub(super) fn destinations(&self) -> BTreeMap<IpAddr, PortTable> {
         let desired = self.handle.desired();
@@ -213,6 +236,7 @@ impl Pods {
             desired: self.handle.desired(),
             health: self.handle.health(),
             waiting: self.waiting.iter().map(|(key, waiting)| (key.clone(), waiting.why.clone())).collect(),
+            own: self.own.clone(),
         }
     }
 

@@ -11,9 +11,13 @@ use proxy_common::{Decision, Direction};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    kernel::PodCounts,
     kubernetes::{Desired, Disagreement, Health, Key, OpaqueBy, PodPolicy, ServiceFacts},
     policy::{PortSet, PortTable},
 };
+
+/// Why the pod that this process runs in is left alone: it would be its own client.
+const OWN_POD: &str = "own-pod";
 
 /// Everything that is known, as it is held.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct Snapshot {
     pub(super) health: Health,
     /// Pods that are to be enrolled and are not, and why.
     pub(super) waiting: BTreeMap<Key, String>,
+    /// The pod that this process runs in, where it would be enrolled otherwise.
+    pub(super) own: Option<Key>,
 }
 
 /// Everything that is known, as it is told.
@@ -129,19 +135,16 @@ pub(crate) struct ProblemView {
 }
 
 impl Snapshot {
-    /// How many pods are enrolled, are to be, and are left alone.
-    pub(crate) fn counts(&self) -> [(PodState, usize); 3] {
-        let waiting = self.waiting.len();
-        [
-            (PodState::Enrolled, self.desired.pods.len().saturating_sub(waiting)),
-            (PodState::Waiting, waiting),
-            (PodState::LeftAlone, self.desired.left_alone.len()),
-        ]
-    }
-
-    /// Annotations that cannot be used.
-    pub(crate) fn problems(&self) -> usize {
-        self.desired.problems.len()
+    /// How many pods are enrolled, are to be, and are left alone; how many annotations cannot be used.
+    pub(crate) fn counts(&self) -> PodCounts {
+        let (waiting, own) = (self.waiting.len(), usize::from(self.own.is_some()));
+        PodCounts {
+            is_listed: self.health.is_synced(),
+            enrolled: self.desired.pods.len().saturating_sub(waiting + own),
+            waiting,
+            left_alone: self.desired.left_alone.len() + own,
+            problems: self.desired.problems.len(),
+        }
     }
 
     /// How the watches are doing.
@@ -192,6 +195,15 @@ impl Snapshot {
     }
 
     fn pod(&self, key: &Key, pod: &PodPolicy) -> PodView {
+        if self.own.as_ref() == Some(key) {
+            return PodView {
+                name: key.to_string(),
+                state: PodState::LeftAlone,
+                why: Some(OWN_POD.to_owned()),
+                addresses: pod.ips.iter().map(ToString::to_string).collect(),
+                lists: Vec::new(),
+            };
+        }
         let why = self.waiting.get(key).cloned();
         let sources = pod.sources;
         let list = |name: &str, value: String, source: &str| ListView {
@@ -253,3 +265,6 @@ fn disagreement(pod: &Key, found: &Disagreement) -> String {
         pod.namespace, found.service, found.port, found.target
     )
 }
+
+#[cfg(test)]
+mod tests;

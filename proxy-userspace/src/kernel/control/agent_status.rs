@@ -30,6 +30,22 @@ pub(crate) struct AgentStatus {
     pub(crate) sk_msg: String,
     /// Settings of the config file that only a new agent puts in force.
     pub(crate) restart_for: Option<String>,
+    /// How the pods of the node fare, where the agent follows them.
+    #[serde(default)]
+    pub(crate) pods: Option<PodCounts>,
+}
+
+/// How many pods of the node are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct PodCounts {
+    /// Whether the cluster has been listed once.
+    pub(crate) is_listed: bool,
+    pub(crate) enrolled: usize,
+    /// They are to be enrolled, and are not.
+    pub(crate) waiting: usize,
+    pub(crate) left_alone: usize,
+    /// Annotations that cannot be used.
+    pub(crate) problems: usize,
 }
 
 impl Control {

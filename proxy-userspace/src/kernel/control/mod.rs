@@ -22,7 +22,7 @@ use proxy_common::{
     AgentBlob, Counter, Destination, LogLevel, PortKey, PortRule, Settings, SubnetKey, Workload, WorkloadName,
 };
 
-pub(crate) use self::agent_status::AgentStatus;
+pub(crate) use self::agent_status::{AgentStatus, PodCounts};
 use super::{
     error::KernelError,
     maps::{

@@ -3,6 +3,8 @@
 //! A workload's new subnets are there before it is written, and its old ones until after: in between it
 //! leaves more peers alone than it should, never fewer.
 
+use std::collections::BTreeMap;
+
 use aya::maps::{MapError, lpm_trie::Key};
 use proxy_common::{SubnetKey, flags};
 
@@ -21,6 +23,21 @@ pub(super) fn flag(subnets: &SubnetSet) -> u32 {
 }
 
 impl Control {
+    /// The peers that workloads leave alone, by the id of the workload's cgroup. Those of one that has left
+    /// may be among them for a moment.
+    pub(crate) fn skip_subnets(&self) -> Result<BTreeMap<u64, SubnetSet>, KernelError> {
+        let mut found = BTreeMap::<u64, Vec<Subnet>>::new();
+        for entry in self.skip_subnets.iter() {
+            let (key, _) = entry.map_err(error("read", SKIP_SUBNETS))?;
+            let prefix_len = key.prefix_len().saturating_sub(SubnetKey::WORKLOAD_BITS);
+            let SubnetKey { workload_be, addr_be } = key.data();
+            if let Some(subnet) = u8::try_from(prefix_len).ok().and_then(|len| Subnet::of(addr_be, len)) {
+                found.entry(u64::from_be_bytes(workload_be)).or_default().push(subnet);
+            }
+        }
+        Ok(found.into_iter().map(|(workload, subnets)| (workload, subnets.into_iter().collect())).collect())
+    }
+
     /// Writes subnets that a workload has not got yet. Where that fails, those that were written stay
     /// until the workload's next change, or until it leaves.
     pub(super) fn add_subnets(&mut self, workload: u64, subnets: &SubnetSet) -> Result<(), KernelError> {

@@ -23,6 +23,8 @@ pub(super) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(super) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 pub(super) const OLD_SLICES: &str = "/apis/discovery.k8s.io/v1beta1/endpointslices";
 pub(super) const ENDPOINTS: &str = "/api/v1/endpoints";
+pub(super) const NODES: &str = "/api/v1/nodes";
+pub(super) const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +71,8 @@ struct World {
     faults: Vec<(Verb, &'static str, Fault)>,
     requests: Vec<String>,
     posts: Vec<Value>,
+    /// What clients may not do: a verb and a resource.
+    denied: Vec<(&'static str, &'static str)>,
     is_down: bool,
     /// Watches of an older one end.
     epoch: u64,
@@ -158,6 +162,11 @@ impl Fake {
     /// Goes away, connections and all, or comes back.
     pub(super) fn set_down(&self, is_down: bool) {
         self.edit(|world| world.is_down = is_down);
+    }
+
+    /// Clients may not do that.
+    pub(super) fn deny(&self, verb: &'static str, resource: &'static str) {
+        self.edit(|world| world.denied.push((verb, resource)));
     }
 
     /// Cuts lists into pages.
@@ -294,9 +303,30 @@ async fn serve(
         Some(_) | None => {}
     }
     if method == "POST" {
-        let object: Value = serde_json::from_slice(&body).unwrap();
+        let mut object: Value = serde_json::from_slice(&body).unwrap();
+        if path == REVIEWS {
+            let asked = object["spec"]["resourceAttributes"].clone();
+            let is_asked =
+                |(verb, resource): &(&str, &str)| asked["verb"] == *verb && asked["resource"] == *resource;
+            let is_denied = world.lock().unwrap().denied.iter().any(is_asked);
+            object["status"] = json!({ "allowed": !is_denied, "reason": "the test's word" });
+        }
         world.lock().unwrap().posts.push(object.clone());
         return answer(&mut stream, 201, "", &object).await;
+    }
+    if path == "/version" {
+        let version = json!({
+            "major": "1", "minor": "33", "gitVersion": "v1.33.1", "gitCommit": "", "gitTreeState": "",
+            "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
+        });
+        return answer(&mut stream, 200, "", &version).await;
+    }
+    if let Some(name) = path.strip_prefix(NODES).and_then(|rest| rest.strip_prefix('/')) {
+        let nodes = world.lock().unwrap().collections.get(NODES).cloned().unwrap_or_default();
+        return match nodes.get(&format!("/{name}")) {
+            Some(node) => answer(&mut stream, 200, "", node).await,
+            None => answer(&mut stream, 404, "", &status(404)).await,
+        };
     }
     if path == "/apis" {
         let versions = world.lock().unwrap().discovery.clone();

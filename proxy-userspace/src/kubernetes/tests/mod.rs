@@ -1,5 +1,6 @@
 //! The watches against an API server of the tests' own.
 
+mod check;
 mod fake;
 
 use std::{
