@@ -8,6 +8,7 @@ pub(crate) mod descriptors;
 mod enrolled;
 mod heartbeat;
 mod inbound;
+mod kubelet;
 mod listeners;
 mod place;
 mod pods;

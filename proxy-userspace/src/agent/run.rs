@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
 };
@@ -19,6 +19,7 @@ use super::{
     EnrolError, NetnsAt, Node, NodeOptions, NotRoot, WorkloadSpec,
     config_file::ConfigFile,
     descriptors,
+    kubelet::{self, Kubelet},
     place::Found,
     pods::{PodState, Pods, PodsError, Snapshot},
     require_root,
@@ -202,8 +203,7 @@ struct Agent {
     pods: Option<Pods>,
     /// How they fare, for whoever asks.
     told: Arc<Mutex<Option<Snapshot>>>,
-    /// The kubelet's cgroup as it was looked for last: where, and its id.
-    kubelet: (Option<PathBuf>, Option<u64>),
+    kubelet: Kubelet,
 }
 
 impl Agent {
@@ -244,7 +244,7 @@ impl Agent {
             found: Vec::new(),
             pods,
             told: Arc::default(),
-            kubelet: (None, None),
+            kubelet: Kubelet::default(),
         })
     }
 
@@ -284,7 +284,7 @@ impl Agent {
         if self.status.missing.iter().any(|line| line.starts_with(NOT_ENROLLED)) {
             tracing::info!("every workload that has changed its place is enrolled again");
         }
-        missing.extend(self.follow_kubelet(config.kubelet_cgroup.as_deref()));
+        missing.extend(self.follow_kubelet(&config));
         self.status.missing = missing;
         self.found = found;
         self.config = config;
@@ -355,13 +355,14 @@ impl Agent {
     }
 
     /// Lets the kubelet's probes pass, wherever its cgroup is now; a line for the status where they do not.
-    fn follow_kubelet(&mut self, path: Option<&Path>) -> Option<String> {
-        let before = std::mem::replace(&mut self.kubelet, kubelet_at(path));
+    fn follow_kubelet(&mut self, config: &Config) -> Option<String> {
+        let path = self.kubelet.place(config);
+        let before = std::mem::replace(&mut self.kubelet.at, kubelet::at(path.as_deref()));
         let told = |line: &&String| line.starts_with(KUBELET_MISSING);
-        if self.kubelet == before {
+        if self.kubelet.at == before {
             return self.status.missing.iter().find(told).cloned();
         }
-        let error = anyhow::Error::from(self.node.let_probes_pass(path).err()?);
+        let error = anyhow::Error::from(self.node.let_probes_pass(path.as_deref()).err()?);
         tracing::warn!(error = format!("{error:#}"), "the kubelet's probes go through the proxy");
         Some(format!("{KUBELET_MISSING}: {error:#}"))
     }
@@ -369,7 +370,8 @@ impl Agent {
     /// Enrols again what was removed and made again at the same path, as systemd does with the cgroup
     /// of a service that it restarts: it is another cgroup by then.
     fn follow_workloads(&mut self) {
-        let kubelet_stays = self.kubelet == kubelet_at(self.config.kubelet_cgroup.as_deref());
+        let kubelet = self.kubelet.place(&self.config);
+        let kubelet_stays = self.kubelet.at == kubelet::at(kubelet.as_deref());
         if kubelet_stays && self.config.workloads.iter().map(Found::of).eq(self.found.iter().copied()) {
             return;
         }
@@ -440,11 +442,6 @@ type Cluster = Option<(Option<String>, Option<PathBuf>)>;
 fn cluster(config: &Config) -> Cluster {
     let kubernetes = config.kubernetes.as_ref()?;
     Some((kubernetes.node_name.clone(), kubernetes.kubeconfig.clone()))
-}
-
-/// What is at the path of the kubelet's cgroup.
-fn kubelet_at(path: Option<&Path>) -> (Option<PathBuf>, Option<u64>) {
-    (path.map(Path::to_owned), path.and_then(Cgroup::id_at))
 }
 
 /// Whether a line of the status is about this workload.

@@ -59,7 +59,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) client_address: ClientAddress,
     /// The cgroup v2 directory of the kubelet, an absolute path: connections that are opened in it, such
-    /// as probes, are not proxied inbound. No workload may be in it.
+    /// as probes, are not proxied inbound. No workload may be in it. Absent, on a node of a cluster, it is
+    /// that of the process named kubelet.
     #[serde(default)]
     #[schemars(with = "String", regex(pattern = "^/"), skip_serializing_if = "Option::is_none")]
     pub(super) kubelet_cgroup: Option<Spanned<String>>,

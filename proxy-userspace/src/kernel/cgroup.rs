@@ -112,11 +112,16 @@ impl Cgroup {
 
     /// The cgroup of this process, in the cgroup v2 hierarchy.
     pub(crate) fn path_of_this_process() -> Result<PathBuf, KernelError> {
+        Self::path_of_process(Path::new("/proc/self"))
+    }
+
+    /// The cgroup of a process, in the cgroup v2 hierarchy; by its directory in `/proc`.
+    pub(super) fn path_of_process(process: &Path) -> Result<PathBuf, KernelError> {
         let mount = Mount::of_this_process()?;
-        let file = Path::new("/proc/self/cgroup");
-        let membership = fs::read_to_string(file).map_err(|source| KernelError::Cgroup {
+        let file = process.join("cgroup");
+        let membership = fs::read_to_string(&file).map_err(|source| KernelError::Cgroup {
             action: "read",
-            path: file.to_owned(),
+            path: file,
             source,
         })?;
         let path = membership.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");

@@ -36,6 +36,6 @@ pub(crate) use inbound::InboundHook;
 pub(crate) use netns::{Netns, NetnsId};
 pub(crate) use own_cgroup::OwnCgroup;
 pub(crate) use pins::{DEFAULT_PIN_DIR, Pins};
-pub(crate) use pod_cgroup::{PodCgroups, process_of};
+pub(crate) use pod_cgroup::{PodCgroups, kubelet_cgroup, process_of};
 pub(crate) use programs::Attached;
 pub(crate) use records::Records;

@@ -15,6 +15,7 @@
 //! `kubepods` may be anywhere below the mount point: under what the kubelet calls `--cgroup-root`
 //! (`kubelet/kubepods`, `kubelet.slice/kubelet-kubepods.slice`), under the container that is the node.
 
+mod kubelet;
 mod names;
 mod process;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use std::{
 };
 
 use self::names::{Driver, Root};
-pub(crate) use self::process::process_of;
+pub(crate) use self::{kubelet::kubelet_cgroup, process::process_of};
 use super::{cgroup::cgroup2_mount_point, error::KernelError};
 
 /// How deep below the mount point `kubepods` is looked for: the node may be a container of a user's.
