@@ -19,20 +19,23 @@ use crate::{
 #[sock_ops]
 pub(crate) fn sock_ops_kubelet(ctx: SockOpsContext) -> u32 {
     match ctx.op() {
-        // The SYN is about to leave, and the source port is known.
-        BPF_SOCK_OPS_TCP_CONNECT_CB => {
-            if ctx.set_cb_flags(ctx.cb_flags() as i32 | BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_err()
-                || PROBES.insert(key(&ctx), 1, u64::from(BPF_ANY)).is_err()
-            {
-                count(Counter::SockOpsProbeFailed);
-            }
-        }
+        BPF_SOCK_OPS_TCP_CONNECT_CB => began(&ctx),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == tcp_state::CLOSE => {
             let _never_there = PROBES.remove(key(&ctx));
         }
         _ => {}
     }
     OK
+}
+
+/// The SYN is about to leave, and the source port is known.
+#[inline(always)]
+fn began(ctx: &SockOpsContext) {
+    if ctx.set_cb_flags(ctx.cb_flags() as i32 | BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_err()
+        || PROBES.insert(key(ctx), 1, u64::from(BPF_ANY)).is_err()
+    {
+        count(Counter::SockOpsProbeFailed);
+    }
 }
 
 #[inline(always)]

@@ -59,11 +59,7 @@ pub(crate) fn sock_ops_proxy(ctx: SockOpsContext) -> u32 {
     match ctx.op() {
         BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&ctx, sk),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(&ctx, sk),
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
-            if !accepted(&ctx, sk, 0) {
-                accepted_inbound(&ctx, sk);
-            }
-        }
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted_by_proxy(&ctx, sk),
         BPF_SOCK_OPS_STATE_CB => state_changed(&ctx, sk),
         _ => {}
     }
@@ -151,6 +147,14 @@ fn accepted(ctx: &SockOpsContext, sk: *mut bpf_sock, may_be: u32) -> bool {
         open_lane(ctx, &original);
     }
     true
+}
+
+/// A child of one of the proxy's listeners: its client came by a hook, or `sk_lookup` brought it.
+#[inline(always)]
+fn accepted_by_proxy(ctx: &SockOpsContext, sk: *mut bpf_sock) {
+    if !accepted(ctx, sk, 0) {
+        accepted_inbound(ctx, sk);
+    }
 }
 
 /// The proxy has accepted a connection that `sk_lookup` brought: notes where it was to go, which is the

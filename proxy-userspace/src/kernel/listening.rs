@@ -55,7 +55,9 @@ impl ListeningSockets {
                     NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(socket)) => take(&socket),
                     NetlinkPayload::Done(_) => return Ok(()),
                     NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    _ => {}
+                    NetlinkPayload::Overrun(_) => return Err(io::ErrorKind::OutOfMemory.into()),
+                    // Also what the library does not know: its enum is not closed.
+                    other => tracing::trace!(?other, "not a socket"),
                 }
             }
         }
