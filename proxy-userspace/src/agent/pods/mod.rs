@@ -204,7 +204,7 @@ impl Pods {
         let desired = self.handle.desired();
         let Some(key) = desired.pods.keys().find(|key| key.to_string() == name) else { return };
         let waiting = self.waiting(key, why);
-        if self.waiting.get(key).is_none() {
+        if !self.waiting.contains_key(key) {
             tracing::warn!(pod = name, error = waiting.why, "a pod is not enrolled; it is tried again");
         }
         // Where it was may be where it is not any more.
