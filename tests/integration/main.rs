@@ -13,6 +13,7 @@ mod capacity;
 mod check;
 mod client_hello;
 mod close;
+mod cluster;
 mod container;
 mod detect;
 mod down;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     down::register(&mut suite);
     metrics::register(&mut suite);
     check::register(&mut suite);
+    cluster::register(&mut suite);
     container::register(&mut suite);
     inject::register(&mut suite);
     capacity::register(&mut suite);

@@ -122,6 +122,14 @@ impl Agent {
         self.process = Some(process);
     }
 
+    /// Starts the agent where it is not expected to be ready soon.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_unready(&mut self) {
+        self.process = Some(Process::start(self.run_command()));
+    }
+
     /// Runs the agent where it is expected to give up.
     ///
     /// # Panics

@@ -167,7 +167,7 @@ impl Node {
         // new listeners and detaches the new hooks.
         let _changing = self.dataplane.lock_for_writing()?;
         let live = self.live_tables()?;
-        let mut next = self.kept(is_kept);
+        let mut next = self.kept(is_kept, &live);
         for spec in specs {
             let enrolled = self.make_ready(spec, &live)?;
             next.insert(enrolled.name().to_owned(), enrolled);
@@ -187,7 +187,7 @@ impl Node {
     ) -> Result<Vec<(String, EnrolError)>, EnrolError> {
         let _changing = self.dataplane.lock_for_writing()?;
         let live = self.live_tables()?;
-        let mut next = self.kept(is_kept);
+        let mut next = self.kept(is_kept, &live);
         let mut refused = Vec::new();
         for spec in specs {
             let name = spec.name().to_owned();
@@ -207,9 +207,19 @@ impl Node {
         Ok(self.control.workloads()?.into_iter().map(|view| (view.id, view.table)).collect())
     }
 
-    fn kept(&self, is_kept: impl Fn(&str) -> bool) -> BTreeMap<String, Enrolled> {
+    /// What stays as it is, with what `sluice ports` has changed of it.
+    fn kept(
+        &self,
+        is_kept: impl Fn(&str) -> bool,
+        live: &BTreeMap<u64, PortTable>,
+    ) -> BTreeMap<String, Enrolled> {
         let kept = self.enrolled.iter().filter(|(name, _)| is_kept(name));
-        kept.map(|(name, enrolled)| (name.clone(), enrolled.clone())).collect()
+        kept.map(|(name, before)| {
+            let mut enrolled = before.clone();
+            enrolled.keep_live_ports(before, live);
+            (name.clone(), enrolled)
+        })
+        .collect()
     }
 
     /// Opens a workload's listeners and attaches its hooks, as far as it has not got them.

@@ -56,8 +56,7 @@ impl ListeningSockets {
                     NetlinkPayload::Done(_) => return Ok(()),
                     NetlinkPayload::Error(error) => return Err(error.to_io()),
                     NetlinkPayload::Overrun(_) => return Err(io::ErrorKind::OutOfMemory.into()),
-                    // Also what the library does not know: its enum is not closed.
-                    other => tracing::trace!(?other, "not a socket"),
+                    NetlinkPayload::Noop | NetlinkPayload::InnerMessage(_) | _ => {}
                 }
             }
         }
