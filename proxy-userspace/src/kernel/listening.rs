@@ -51,11 +51,12 @@ impl ListeningSockets {
                 // Messages begin at multiples of four bytes.
                 let len = (message.header.length as usize).next_multiple_of(4).max(1);
                 rest = rest.get(len..).unwrap_or_default();
-                match message.payload {
-                    NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(socket)) => take(&socket),
-                    NetlinkPayload::Done(_) => return Ok(()),
-                    NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    _ => {}
+                if let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(socket)) = message.payload {
+                    take(&socket);
+                } else if let NetlinkPayload::Error(error) = message.payload {
+                    return Err(error.to_io());
+                } else if let NetlinkPayload::Done(_) = message.payload {
+                    return Ok(());
                 }
             }
         }
