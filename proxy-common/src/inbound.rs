@@ -90,7 +90,7 @@ pub struct Destination {
 }
 
 /// The longest prefix of a [`SubnetKey`], bits: all of it.
-pub const SUBNET_KEY_BITS: u32 = SubnetKey::WORKLOAD_BITS + 128;
+pub const SUBNET_KEY_BITS: u32 = SubnetKey::WORKLOAD_BITS + u128::BITS;
 
 /// Data of a key of the `SKIP_SUBNETS` map, a trie: the workload's profile of subnets, and an address.
 #[repr(C)]
