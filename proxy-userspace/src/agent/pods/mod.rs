@@ -65,6 +65,9 @@ pub(super) struct Pods {
     own_cgroup: PathBuf,
     own: Option<Key>,
     looked: Instant,
+    /// Whether something is to be looked at. Kept, because whoever waits may turn to something else while this
+    /// rests: the change is told once.
+    is_due: bool,
     /// Whether the kernel took nothing at the last attempt.
     has_failed: bool,
     /// Whether a look has been taken since everything was listed once.
@@ -109,6 +112,7 @@ impl Pods {
             own_cgroup: Cgroup::path_of_this_process()?,
             own: None,
             looked: Instant::now(),
+            is_due: false,
             has_failed: false,
             has_looked: false,
         }))
@@ -132,12 +136,14 @@ impl Pods {
             }
         };
         match again {
+            _ if self.is_due => {}
             None => changed.await,
             Some(again) => tokio::select! {
                 () = changed => {}
                 () = sleep_until(again) => {}
             },
         }
+        self.is_due = true;
         sleep_until(rested).await;
     }
 
@@ -149,6 +155,7 @@ impl Pods {
     /// What is to be enrolled now. Pods whose names `is_taken` are not.
     pub(super) fn specs(&mut self, is_taken: impl Fn(&str) -> bool) -> Vec<WorkloadSpec> {
         self.looked = Instant::now();
+        self.is_due = false;
         self.has_failed = false;
         self.has_looked = self.handle.health().is_synced();
         let desired = self.handle.desired();
