@@ -42,7 +42,7 @@ const TLS_HEADERS: usize = 9;
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxy-userspace/src/inject/testdata/before");
 
 /// Texts for the targets that read some.
-const TEXTS: [(&str, &str); 17] = [
+const TEXTS: [(&str, &str); 19] = [
     ("config", include_str!("../../docs/sluice.toml")),
     (
         "config",
