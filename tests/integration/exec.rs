@@ -18,6 +18,7 @@ use sluice_tests::{peer, tests, wait};
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("exec");
+    group.of_the_proxy_alone();
     group.both_lanes(tests![
         the_exit_status_is_the_command_s,
         death_by_signal_is_passed_on,

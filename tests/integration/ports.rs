@@ -12,7 +12,9 @@ use sluice_tests::{tests, wait};
 use crate::workload::{Way, Workload};
 
 pub(crate) fn register(suite: &mut Suite) {
-    suite.group("ports").sluice(tests![
+    let mut group = suite.group("ports");
+    group.of_the_proxy_alone();
+    group.sluice(tests![
         a_live_skip_holds_for_the_next_connection,
         a_live_detect_ends_a_skip,
         a_live_range_holds_at_its_ends,

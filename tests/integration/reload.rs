@@ -10,7 +10,9 @@ use sluice_tests::{tests, wait};
 use crate::workload::{Way, Workload};
 
 pub(crate) fn register(suite: &mut Suite) {
-    suite.group("reload").sluice(tests![
+    let mut group = suite.group("reload");
+    group.of_the_proxy_alone();
+    group.sluice(tests![
         a_changed_port_takes_effect,
         an_added_workload_is_enrolled,
         a_removed_workload_goes_direct,
