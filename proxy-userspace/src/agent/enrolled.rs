@@ -5,6 +5,7 @@ use std::{
     os::fd::{AsRawFd as _, RawFd},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use proxy_common::{IpVersion, WorkloadName, flags};
@@ -20,6 +21,9 @@ use crate::{
     kernel::{Attached, Cgroup, Dataplane, Enrolment, InboundHook, KernelError, Netns, NetnsId, Records},
     policy::{ClientAddress, PortTable, SkMsgMode, SubnetSet, WhenProxyDown},
 };
+
+/// How long the listeners of a workload that has left are kept, for connections that were on their way.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Where the network namespace of a workload is to be had.
 #[derive(Debug)]
@@ -150,7 +154,7 @@ struct Place {
     /// As the spec has it.
     inbound_wanted: Option<ClientAddress>,
     inbound: Option<InboundPlace>,
-    /// Dropping them closes the listeners; open connections go on.
+    /// They close the listeners when they end; open connections go on.
     accepting: Vec<JoinHandle<()>>,
 }
 
@@ -175,8 +179,18 @@ struct Hooks {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for task in &self.accepting {
-            task.abort();
+        let accepting = std::mem::take(&mut self.accepting);
+        let end = move || accepting.iter().for_each(JoinHandle::abort);
+        // Closed at once, the listeners would reset what the kernel has brought there and nobody has
+        // accepted yet. It brings no more.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move {
+                    tokio::time::sleep(LINGER).await;
+                    end();
+                });
+            }
+            Err(_no_runtime) => end(),
         }
     }
 }

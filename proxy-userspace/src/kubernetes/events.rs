@@ -98,10 +98,11 @@ pub(super) async fn post(client: Client, node_name: String, mut desired: watch::
     }
 }
 
-/// Where the Event of an object is: one of a Namespace, which is in none, is with others of its kind.
+/// Where the Event of an object is. One about a Namespace is in that: an API server wants the Event and what
+/// it is about to name the same one, and 1.20 refuses such an Event in `default` (seen on 1.20.2).
 fn namespace(key: &ProblemKey) -> &str {
     match key.kind {
-        Kind::Namespace => "default",
+        Kind::Namespace => &key.object.name,
         Kind::Service | Kind::Pod => &key.object.namespace,
     }
 }
@@ -134,7 +135,7 @@ fn event(key: &ProblemKey, problem: &Problem, node_name: &str) -> Event {
             api_version: Some("v1".to_owned()),
             kind: Some(kind.label().to_owned()),
             name: Some(object.name.to_string()),
-            namespace: (*kind != Kind::Namespace).then(|| object.namespace.to_string()),
+            namespace: Some(namespace(key).to_owned()),
             uid: Some(problem.uid.to_string()),
             ..ObjectReference::default()
         }),
@@ -209,12 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn the_events_of_a_namespace_are_in_default_and_long_messages_are_cut() {
+    fn the_events_of_a_namespace_are_in_it_and_long_messages_are_cut() {
         let (mut key, problem) = problem(&"ä".repeat(2000));
         key.kind = Kind::Namespace;
         let event = event(&key, &problem, "node-1");
-        assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
-        assert_eq!(event.regarding.unwrap().namespace, None);
+        assert_eq!(event.metadata.namespace.as_deref(), Some("db"));
+        assert_eq!(event.regarding.unwrap().namespace.as_deref(), Some("db"));
         let len = event.note.unwrap().len();
         assert!((NOTE_LEN - 1..=NOTE_LEN).contains(&len), "{len}");
     }

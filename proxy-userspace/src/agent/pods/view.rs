@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::PodCounts,
-    kubernetes::{Desired, Disagreement, Health, Key, OpaqueBy, PodPolicy, ServiceFacts},
+    kubernetes::{Desired, Disagreement, Health, Key, Kind, OpaqueBy, PodPolicy, ServiceFacts},
     policy::{PortSet, PortTable},
 };
 
@@ -166,7 +166,10 @@ impl Snapshot {
         let mut pods: Vec<_> = enrolled.chain(left_alone).collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         let problems = desired.problems.iter().map(|(key, problem)| ProblemView {
-            object: format!("{} {}", key.kind.label(), key.object),
+            object: match key.kind {
+                Kind::Namespace => format!("{} {}", key.kind.label(), key.object.name),
+                Kind::Service | Kind::Pod => format!("{} {}", key.kind.label(), key.object),
+            },
             message: problem.message.to_string(),
             is_earlier_kept: problem.is_earlier_kept,
             since: problem.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
