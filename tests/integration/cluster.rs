@@ -12,7 +12,9 @@ use sluice_tests::tempdir::TempDir;
 use sluice_tests::{http, tests, wait};
 
 pub(crate) fn register(suite: &mut Suite) {
-    suite.group("cluster").sluice(tests![
+    let mut group = suite.group("cluster");
+    group.of_the_proxy_alone();
+    group.sluice(tests![
         an_agent_without_a_cluster_says_so,
         which_pods_is_asked_for_needs_a_cluster,
         what_is_of_a_cluster_alone_is_refused_without_it,
