@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -115,10 +116,18 @@ impl Agent {
     /// When it does not become ready.
     pub fn start_through(&mut self, words: &[String]) {
         let mut process = Process::start(through(words, &self.run_command()));
-        wait::eventually("the agent to be ready", || {
+        let mut last = None;
+        let deadline = Instant::now() + wait::patience();
+        while !matches!(last, Some(Ok((200, _)))) {
             assert!(!process.has_ended(), "the agent ended: {}", process.stderr_so_far());
-            http::get(self.admin, "/ready").is_ok_and(|(status, _)| status == 200).then_some(())
-        });
+            assert!(
+                Instant::now() < deadline,
+                "the agent is not ready: {last:?}\n{}",
+                process.stderr_so_far()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+            last = Some(http::get(self.admin, "/ready"));
+        }
         self.process = Some(process);
     }
 

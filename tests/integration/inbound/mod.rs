@@ -15,6 +15,8 @@ mod probes;
 
 use sluice_tests::suite::Suite;
 
+pub(crate) use self::pod::{Accepted, App, told};
+
 pub(crate) fn register(suite: &mut Suite) {
     listening::register(suite);
     identity::register(suite);

@@ -154,55 +154,32 @@ pub(super) fn echoed(netns: &Netns, addr: SocketAddr) -> Result<SocketAddr, Stri
 }
 
 /// A process in a pod's cgroup that listens as it is told.
-pub(super) struct App {
-    pub(super) process: Process,
+pub(crate) struct App {
+    pub(crate) process: Process,
 }
 
 /// What the system says of a connection, to the application that has it. Mapped addresses are IPv4.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Accepted {
+pub(crate) struct Accepted {
     /// accept(2).
-    pub(super) from: SocketAddr,
+    pub(crate) from: SocketAddr,
     /// getpeername(2).
-    pub(super) peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// getsockname(2).
-    pub(super) local: SocketAddr,
+    pub(crate) local: SocketAddr,
     /// The kernel's table.
-    pub(super) kernel: SocketAddr,
+    pub(crate) kernel: SocketAddr,
     /// Whether accept(2) and getpeername(2) wrote IPv4 as IPv6 has it.
-    pub(super) is_mapped: bool,
+    pub(crate) is_mapped: bool,
 }
 
-impl App {
-    /// One that a command starts, [`crate::workload::peer_in`] `serve`.
-    pub(super) fn start(command: Command) -> Self {
-        Self { process: Process::start(command) }
-    }
-
-    /// Listens: an address, a behaviour and options, as `serve` takes them.
-    pub(super) fn open(&mut self, name: &str, how: &str) {
-        self.process.say(&format!("open {name} {how}"));
-        self.process.line(&format!("opened {name}"));
-    }
-
-    /// [`App::open`], with echo.
-    pub(super) fn echo(&mut self, name: &str, addr: &str) {
-        self.open(name, &format!("{addr} echo"));
-    }
-
-    /// Stops listening.
-    pub(super) fn close(&mut self, name: &str) {
-        self.process.say(&format!("close {name}"));
-        self.process.line(&format!("closed {name}"));
-    }
-
-    /// The next connection.
-    pub(super) fn accepted(&mut self, name: &str) -> Accepted {
-        let line = self.process.line(&format!("accepted {name}"));
+impl Accepted {
+    /// What `serve` tells of a connection, after the name.
+    pub(crate) fn read(line: &str) -> Self {
         let words: Vec<SocketAddr> = line.split(' ').map(|word| word.parse().expect("an address")).collect();
         let [from, peer, local, kernel] = words[..] else { panic!("not four addresses: {line}") };
         let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        Accepted {
+        Self {
             from: canonical(from),
             peer: canonical(peer),
             local: canonical(local),
@@ -210,20 +187,49 @@ impl App {
             is_mapped: canonical(from) != from && canonical(peer) != peer,
         }
     }
+}
+
+impl App {
+    /// One that a command starts, [`crate::workload::peer_in`] `serve`.
+    pub(crate) fn start(command: Command) -> Self {
+        Self { process: Process::start(command) }
+    }
+
+    /// Listens: an address, a behaviour and options, as `serve` takes them.
+    pub(crate) fn open(&mut self, name: &str, how: &str) {
+        self.process.say(&format!("open {name} {how}"));
+        self.process.line(&format!("opened {name}"));
+    }
+
+    /// [`App::open`], with echo.
+    pub(crate) fn echo(&mut self, name: &str, addr: &str) {
+        self.open(name, &format!("{addr} echo"));
+    }
+
+    /// Stops listening.
+    pub(crate) fn close(&mut self, name: &str) {
+        self.process.say(&format!("close {name}"));
+        self.process.line(&format!("closed {name}"));
+    }
+
+    /// The next connection.
+    pub(crate) fn accepted(&mut self, name: &str) -> Accepted {
+        Accepted::read(&self.process.line(&format!("accepted {name}")))
+    }
 
     /// The end of a connection: `BYTES CRC END FIRST`.
-    pub(super) fn ended(&mut self, name: &str) -> String {
+    pub(crate) fn ended(&mut self, name: &str) -> String {
         self.process.line(&format!("ended {name}"))
     }
 }
 
 /// What a client told: the rest of the first line that starts with this word.
-pub(super) fn told(stdout: &str, word: &str) -> String {
+pub(crate) fn told(stdout: &str, word: &str) -> String {
     let line = stdout.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no line '{word} …' in {stdout}")).to_owned()
 }
 
 /// Which way connections of a pod with an agent go.
-pub(super) fn served(env: &Env) -> Way {
+pub(crate) fn served(env: &Env) -> Way {
     if env.is_direct() { Way::Direct } else { Way::Proxied }
 }
