@@ -35,6 +35,7 @@ mod ports;
 mod reasons;
 mod reload;
 mod run;
+mod scale;
 mod skip;
 mod tap;
 mod transfer;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
     http_peers::register(&mut suite);
     pods::register(&mut suite);
     enrolled_pods::register(&mut suite);
+    scale::register(&mut suite);
 
     if !arguments.list {
         if !nix::unistd::geteuid().is_root() {

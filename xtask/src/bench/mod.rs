@@ -14,6 +14,7 @@ mod measure;
 mod netns;
 mod options;
 mod peer;
+mod pods;
 mod poll;
 mod program;
 mod relay;
@@ -58,6 +59,9 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
     };
     if !setup::is_root()? {
         bail!("the benchmark makes network namespaces and runs sluice: run it as root");
+    }
+    if options.suite == suite::Suite::Pods {
+        return pods::run(options.sluice.take(), &progress);
     }
     let given = options.sluice.take();
     if given.is_none() || options.suite.purpose() == Purpose::Bench {

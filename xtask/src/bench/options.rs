@@ -83,7 +83,7 @@ impl Options {
             Suite::Streams if self.row.is_empty() => {
                 self.idle.unwrap_or(if self.quick { 1_000 } else { 5_000 })
             }
-            Suite::Streams | Suite::Http => 0,
+            Suite::Streams | Suite::Http | Suite::Pods => 0,
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Suite {
     Streams,
     /// Requests: wrk over HTTP/1.1, h2load over HTTP/2.
     Http,
+    /// Pods: how long an agent takes for many, and what it needs.
+    Pods,
 }
 
 impl Suite {
@@ -31,6 +33,7 @@ impl Suite {
         match self {
             Self::Streams => &Load::STREAMS,
             Self::Http => &Load::HTTP,
+            Self::Pods => &[],
         }
     }
 
@@ -38,6 +41,7 @@ impl Suite {
         match self {
             Self::Streams => &Port::STREAMS,
             Self::Http => &Port::HTTP,
+            Self::Pods => &[],
         }
     }
 
@@ -46,6 +50,7 @@ impl Suite {
         match self {
             Self::Streams => &[Mode::Skip, Mode::Opaque, Mode::Detect],
             Self::Http => &[Mode::Detect],
+            Self::Pods => &[],
         }
     }
 
@@ -56,6 +61,7 @@ impl Suite {
             Self::Http => {
                 &[Way::RelayCopy, Way::Peer(Peer::Haproxy), Way::Peer(Peer::Nginx), Way::Peer(Peer::Envoy)]
             }
+            Self::Pods => &[],
         }
     }
 
@@ -67,7 +73,7 @@ impl Suite {
     pub(super) fn topology(self) -> Topology {
         match self {
             Self::Streams => Topology::Loopback,
-            Self::Http => Topology::Veth,
+            Self::Http | Self::Pods => Topology::Veth,
         }
     }
 
@@ -75,13 +81,14 @@ impl Suite {
         match self {
             Self::Streams => 7,
             Self::Http => 5,
+            Self::Pods => 1,
         }
     }
 
     /// What the machine has to have for it.
     pub(super) fn purpose(self) -> Purpose {
         match self {
-            Self::Streams => Purpose::Build,
+            Self::Streams | Self::Pods => Purpose::Build,
             Self::Http => Purpose::Bench,
         }
     }
@@ -89,7 +96,7 @@ impl Suite {
     /// Worker threads of sluice; `None`: its own choice.
     pub(super) fn proxy_threads(self) -> Option<usize> {
         match self {
-            Self::Streams => None,
+            Self::Streams | Self::Pods => None,
             Self::Http => Some(1),
         }
     }
@@ -97,7 +104,7 @@ impl Suite {
     /// What was run, for the table's head.
     pub(super) fn setting(self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Streams => Vec::new(),
+            Self::Streams | Self::Pods => Vec::new(),
             Self::Http => {
                 let [http1, http2] = Load::HTTP.map(|load| load.count);
                 let streams = http::STREAMS;
