@@ -176,7 +176,7 @@ fn many_changes_at_once_end_in_what_is_true_then(_: &Env) {
     let churn = stand_in.churn(scene.node.name(), PODS, 50);
     let admin = scene.agent.admin();
     wait::eventually("the agent to know them", || {
-        (scene.metric("sluice_pods", &[("state", "waiting")]) as usize == PODS).then_some(())
+        (scene.metric("sluice_pods", &[("state", "waiting")]) >= PODS as f64).then_some(())
     });
     let before = resident(pid);
     let is_over = AtomicBool::new(false);

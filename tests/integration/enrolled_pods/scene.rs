@@ -195,7 +195,7 @@ impl Scene {
             let (before, by_config_before) = before[index];
             at[index] = wait::eventually("the connection to be counted", || {
                 let (all, by_config) = self.counted(direction);
-                (all > before).then(|| if by_config > by_config_before { Opaque } else { Detect })
+                (all > before).then_some(if by_config > by_config_before { Opaque } else { Detect })
             });
         }
         Seen { at, client, accepted, said }
