@@ -18,6 +18,15 @@ pub const fn map_v4(addr_be: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
+/// The 16 bytes of an address of either family.
+#[must_use]
+pub const fn mapped(address: core::net::IpAddr) -> [u8; 16] {
+    match address {
+        core::net::IpAddr::V4(ip) => map_v4(ip.octets()),
+        core::net::IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
 /// Whether the address is an IPv4 address mapped into IPv6.
 #[inline(always)]
 #[must_use]

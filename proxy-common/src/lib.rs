@@ -17,7 +17,7 @@ mod workload;
 
 pub use address::{
     LOOPBACK_V4_MAPPED, LOOPBACK_V6, UNSPECIFIED_V4_MAPPED, UNSPECIFIED_V6, V4_MAPPED_PREFIX,
-    is_link_local_v6, is_loopback, is_v4_mapped, map_v4, normalise_unspecified,
+    is_link_local_v6, is_loopback, is_v4_mapped, map_v4, mapped, normalise_unspecified,
 };
 pub use connection::{Closed, ClosingCounters, HandoffKey, Lane, LaneState, OriginalDst, Tracked, tcp_state};
 pub use counter::Counter;

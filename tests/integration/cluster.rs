@@ -44,19 +44,24 @@ fn config(kubeconfig: &str) -> String {
     format!("[kubernetes]\nnode-name = \"node-1\"\nkubeconfig = \"{kubeconfig}\"\n")
 }
 
-/// A cluster with a database that is annotated, and not well.
-fn cluster() -> StandIn {
-    let cluster = StandIn::start();
-    cluster.set(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }));
-    cluster.set(json!({
+/// A database's Service with these opaque ports.
+fn database(opaque_ports: &str) -> Value {
+    json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
             "namespace": "shop", "name": "db",
-            "annotations": { "config.linkerd.io/opaque-ports": "44O6" },
+            "annotations": { "config.linkerd.io/opaque-ports": opaque_ports },
         },
         "spec": { "clusterIP": "10.96.0.10", "ports": [{ "name": "mysql", "port": 4406 }] },
-    }));
+    })
+}
+
+/// A cluster with a database that is annotated, and not well.
+fn cluster() -> StandIn {
+    let cluster = StandIn::start();
+    cluster.set(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }));
+    cluster.set(database("44O6"));
     cluster.set(json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -187,15 +192,7 @@ fn names_of_services_are_explained(_: &Env) {
     let detect = "web -> 10.96.0.10:4406 (Service shop/db): detect (no rule names the port)\n";
     assert_eq!(agent.answer(&["explain", "shop/db:mysql"]), detect);
     assert_eq!(agent.answer(&["explain", "db:4406"]), detect);
-    cluster.set(json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {
-            "namespace": "shop", "name": "db",
-            "annotations": { "config.linkerd.io/opaque-ports": "mysql" },
-        },
-        "spec": { "clusterIP": "10.96.0.10", "ports": [{ "name": "mysql", "port": 4406 }] },
-    }));
+    cluster.set(database("mysql"));
     let opaque =
         "web -> 10.96.0.10:4406 (Service shop/db): opaque (port 4406, as the destination has it annotated)\n";
     wait::eventually("the annotation to hold", || {

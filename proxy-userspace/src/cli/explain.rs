@@ -7,7 +7,7 @@ use std::{
 };
 
 use proxy_common::{
-    Decision, Direction, PortRule, RuleSource, flags, is_link_local_v6, is_loopback, map_v4,
+    Decision, Direction, PortRule, RuleSource, flags, is_link_local_v6, is_loopback, mapped,
     normalise_unspecified,
 };
 
@@ -65,10 +65,7 @@ struct Known {
 
 /// The decision, and the rule that it comes from: in the order of the hooks (`proxy-ebpf/src/connect.rs`).
 fn explain(view: &WorkloadView, destination: SocketAddr, known: &Known) -> (&'static str, String) {
-    let addr_be = normalise_unspecified(match destination.ip() {
-        IpAddr::V4(ip) => map_v4(ip.octets()),
-        IpAddr::V6(ip) => ip.octets(),
-    });
+    let addr_be = normalise_unspecified(mapped(destination.ip()));
     let address = IpAddr::from(addr_be).to_canonical();
     let listener_port_be =
         if address.is_ipv4() { view.workload.listener_v4_port_be } else { view.workload.listener_v6_port_be };

@@ -9,7 +9,7 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
 };
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
-use proxy_common::{UNSPECIFIED_V4_MAPPED, UNSPECIFIED_V6, is_loopback, map_v4};
+use proxy_common::{UNSPECIFIED_V4_MAPPED, UNSPECIFIED_V6, is_loopback, mapped};
 
 use super::netns::Netns;
 
@@ -85,10 +85,7 @@ fn request(family: u8) -> Vec<u8> {
 /// As `proxy-ebpf/src/listening.rs` has them.
 fn places_of(socket: &InetResponse) -> Vec<([u8; 16], u16)> {
     let id = &socket.header.socket_id;
-    let addr_be = match id.source_address {
-        std::net::IpAddr::V4(ip) => map_v4(ip.octets()),
-        std::net::IpAddr::V6(ip) => ip.octets(),
-    };
+    let addr_be = mapped(id.source_address);
     // One that is bound to a device would not get what the proxy sends it by lo.
     if is_loopback(&addr_be) || id.interface_id != 0 {
         return Vec::new();

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -10,7 +10,7 @@ use aya::{
     Ebpf,
     maps::{MapData, MapError, SkStorage},
 };
-use proxy_common::{Lane, LaneState, OriginalDst, Tracked, flags, map_v4};
+use proxy_common::{Lane, LaneState, OriginalDst, Tracked, flags, mapped};
 
 use super::{
     error::KernelError,
@@ -41,12 +41,8 @@ impl Records {
         client: SocketAddr,
         port: u16,
     ) -> io::Result<()> {
-        let addr_be = match client.ip() {
-            IpAddr::V4(ip) => map_v4(ip.octets()),
-            IpAddr::V6(ip) => ip.octets(),
-        };
         let original = OriginalDst {
-            addr_be,
+            addr_be: mapped(client.ip()),
             port_be: client.port().to_be(),
             decision: 0,
             source: 0,

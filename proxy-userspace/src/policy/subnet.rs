@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use proxy_common::mapped;
+
 use super::parse;
 
 /// How many subnets one list may have.
@@ -232,14 +234,6 @@ impl fmt::Display for SubnetSet {
             write!(out, "{comma}{subnet}")?;
         }
         Ok(())
-    }
-}
-
-/// The 16 bytes of an address.
-const fn mapped(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use proxy_common::{Destination, Direction};
+use proxy_common::{Destination, Direction, mapped};
 
 use super::{Control, entry, put};
 use crate::{
@@ -68,12 +68,5 @@ impl Control {
                 Ok((Ipv6Addr::from(addr_be).to_canonical(), table))
             })
             .collect()
-    }
-}
-
-fn mapped(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
     }
 }
