@@ -240,7 +240,7 @@ fn explain_tells_of_a_port_what_becomes_of_it(_: &Env) {
         assert!(told.contains(why), "{told}");
     }
     let _said = agent.answer(&["ports", "opaque", "8081", "--direction", "inbound"]);
-    assert!(explain("8081").contains("opaque (port 8081, set by `sluice ports`)"));
+    assert!(explain("8081").contains("opaque (port 8081, set by `sluice ports`; the kernel carries it)"));
     for wrong in
         [&["explain"][..], &["explain", "--inbound", "0"], &["explain", "10.0.0.1:80", "--inbound", "80"]]
     {
