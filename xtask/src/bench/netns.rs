@@ -26,7 +26,12 @@ impl Netns {
         })?;
         let netns = Self { file };
         netns.ip("link set lo up")?;
-        for (name, value) in [("ip_local_port_range", "10000 65000"), ("tcp_tw_reuse", "1")] {
+        // The same everywhere: what a new namespace has by itself is the machine's choice.
+        for (name, value) in [
+            ("ip_local_port_range", "10000 65000"),
+            ("tcp_tw_reuse", "1"),
+            ("tcp_congestion_control", "reno"),
+        ] {
             netns.enter(|| std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value))??;
         }
         Ok(netns)
@@ -40,7 +45,12 @@ impl Netns {
     }
 
     fn ip(&self, arguments: &str) -> Result<()> {
-        self.enter(|| command::run(Command::new("ip").args(arguments.split(' '))))?
+        self.run("ip", arguments)
+    }
+
+    /// Runs a program in it, to its end.
+    pub(super) fn run(&self, program: &str, arguments: &str) -> Result<()> {
+        self.enter(|| command::run(Command::new(program).args(arguments.split(' '))))?
     }
 
     /// Starts a process in it.
@@ -62,10 +72,9 @@ fn on_a_thread<T: Send>(run: impl FnOnce() -> T + Send) -> T {
 }
 
 /// How client and server reach one another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Topology {
     /// Both in one network namespace, over its loopback.
-    #[default]
     Loopback,
     /// Each in a network namespace of its own, with a veth pair between them.
     Veth,

@@ -34,10 +34,12 @@ pub(crate) fn run(args: &ProgramArgs) -> Result<()> {
     let mut command = Command::new(program);
     // What it says goes with our stderr: stdout is where our own answers go.
     command.args(arguments).stdin(Stdio::null()).stdout(io::stderr());
+    let began = Instant::now();
     let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
     let ready = until_it_listens(&mut child, args);
     if ready.is_ok() {
-        println!("{}", serde_json::json!({ "pid": child.id() }));
+        let ready_after = u64::try_from(began.elapsed().as_micros())?;
+        println!("{}", serde_json::json!({ "pid": child.id(), "ready_after_us": ready_after }));
         super::worker::until_stdin_ends()?;
     }
     // It may have ended by itself; then that is what `ready` says.
@@ -53,7 +55,7 @@ fn until_it_listens(child: &mut Child, args: &ProgramArgs) -> Result<()> {
             if began.elapsed() > PATIENCE || child.try_wait()?.is_some() {
                 bail!("{} does not listen on {address}", args.command[0].display());
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(1));
         }
     }
     Ok(())

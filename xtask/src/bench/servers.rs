@@ -25,7 +25,6 @@ pub(super) fn start(suite: Suite, network: &Network, directory: &Path) -> Result
         Worker::start(command?, network.server(), &directory.join(format!("{name}.log")))
     };
     match suite {
-        Suite::Pods => Ok(Vec::new()),
         Suite::Streams => Ok(vec![start(streams(network), "server")?]),
         Suite::Http => Ok(vec![
             start(http1(Port::Http1.at(ip, SERVER_PORT), directory), "nginx")?,

@@ -23,7 +23,7 @@ pub(crate) enum Peer {
     Haproxy,
     /// HAProxy, moving bytes by splice(2).
     HaproxySplice,
-    /// nginx.
+    /// nginx; of TCP, by its stream module.
     Nginx,
     /// Envoy.
     Envoy,
