@@ -19,7 +19,10 @@ pub use address::{
     LOOPBACK_V4_MAPPED, LOOPBACK_V6, UNSPECIFIED_V4_MAPPED, UNSPECIFIED_V6, V4_MAPPED_PREFIX,
     is_link_local_v6, is_loopback, is_v4_mapped, map_v4, mapped, normalise_unspecified,
 };
-pub use connection::{Closed, ClosingCounters, HandoffKey, Lane, LaneState, OriginalDst, Tracked, tcp_state};
+pub use connection::{
+    Closed, ClosingCounters, HandoffKey, Lane, LaneState, Open, OriginalDst, SocketCounters, Tracked,
+    tcp_state,
+};
 pub use counter::Counter;
 pub use inbound::{
     Destination, InboundListenerKey, IpVersion, ListenKey, ProbeKey, SUBNET_KEY_BITS, SubnetKey,
@@ -52,6 +55,7 @@ impl_pod!(
     InboundListenerKey,
     Lane,
     ListenKey,
+    Open,
     OriginalDst,
     PortKey,
     PortRule,

@@ -27,6 +27,7 @@ mod http_peers;
 mod identity;
 mod inbound;
 mod inject;
+mod kernel_path;
 mod many;
 mod metrics;
 mod peers;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     reasons::register(&mut suite);
     detect::register(&mut suite);
     skip::register(&mut suite);
+    kernel_path::register(&mut suite);
     tap::register(&mut suite);
     identity::register(&mut suite);
     inbound::register(&mut suite);

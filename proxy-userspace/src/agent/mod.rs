@@ -8,6 +8,7 @@ pub(crate) mod descriptors;
 mod enrolled;
 mod heartbeat;
 mod inbound;
+mod kernel_path;
 mod kubelet;
 mod listeners;
 mod place;
@@ -31,7 +32,13 @@ pub(crate) use self::{
     pods::{ListView, PodState, PodView, PodsView, ServicePortView, ServiceView, WatchView},
     run::{RunOptions, run},
 };
-use self::{heartbeat::Heartbeat, inbound::InboundWatch, side::KernelSide, sk_msg::SkMsg};
+use self::{
+    heartbeat::Heartbeat,
+    inbound::InboundWatch,
+    kernel_path::{Accounts, Bookkeeper, Known, KnownWorkload},
+    side::KernelSide,
+    sk_msg::SkMsg,
+};
 use crate::{
     connection::{Live, ReportSink},
     kernel::{Cgroup, Control, Dataplane, KernelError, Records},
@@ -96,6 +103,8 @@ pub(crate) struct Node {
     spans: Option<Spans>,
     live: Live,
     sk_msg: SkMsg,
+    known: Known,
+    bookkeeper: Bookkeeper,
     dataplane: Dataplane,
 }
 
@@ -130,6 +139,10 @@ impl Node {
         metrics.set_sk_msg_enabled(sk_msg.is_attached());
         let records = Arc::new(dataplane.records()?);
         let kernel_log = tokio::spawn(pass_log_on(dataplane.kernel_log()?));
+        let known = Known::default();
+        let accounts = Accounts::new(metrics.clone(), options.reports.clone(), known.clone());
+        let bookkeeper =
+            Bookkeeper::start(accounts, dataplane.closed_events()?, dataplane.open_connections()?);
         Ok(Self {
             enrolled: BTreeMap::new(),
             inbound: InboundWatch::start(),
@@ -144,6 +157,8 @@ impl Node {
             spans: options.spans,
             live: Live::default(),
             sk_msg,
+            known,
+            bookkeeper,
             dataplane,
         })
     }
@@ -268,6 +283,11 @@ impl Node {
             self.control.enrol(&changed, &leaving)?;
         }
         let before = std::mem::replace(&mut self.enrolled, next);
+        self.known.set(self.enrolled.values().map(|enrolled| KnownWorkload {
+            id: enrolled.id(),
+            name: enrolled.name(),
+            netns: enrolled.netns(),
+        }));
         self.inbound.watch(self.enrolled.values().filter_map(Enrolled::inbound));
         for enrolled in self.enrolled.values() {
             if before.get(enrolled.name()).is_none_or(|before| !before.is_brought_as(enrolled)) {
@@ -342,6 +362,11 @@ impl Node {
     /// The shared maps.
     pub(crate) fn control(&mut self) -> &mut Control {
         &mut self.control
+    }
+
+    /// Stops the accounts of connections on the kernel path, when everything that has ended is in them.
+    pub(crate) async fn finish_accounts(&mut self) {
+        self.bookkeeper.finish().await;
     }
 
     /// What is loaded.

@@ -57,6 +57,7 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<Exi
             (flags::STRICT, "strict"),
             (flags::LOOPBACK, "include-loopback"),
             (flags::SK_MSG, "sk_msg allowed"),
+            (flags::OPAQUE_KERNEL, "opaque by the kernel"),
             (flags::FOREIGN_PROXY, "foreign proxy"),
             (flags::SKIP_SUBNETS, "skip-subnets"),
         ];

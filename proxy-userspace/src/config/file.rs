@@ -12,7 +12,8 @@ use toml::Spanned;
 
 use super::DEFAULT_ADMIN;
 use crate::policy::{
-    ClientAddress, DEFAULT_OPAQUE_PORTS, EnrolMode, PortSet, SkMsgMode, WhenProxyDown, WrittenPorts,
+    ClientAddress, DEFAULT_OPAQUE_PORTS, EnrolMode, OpaquePath, PortSet, SkMsgMode, WhenProxyDown,
+    WrittenPorts,
 };
 
 /// A list of ports, where there is one.
@@ -34,7 +35,10 @@ pub(super) struct File {
     /// Whether application sends travel to the proxy by sk_msg.
     #[serde(default)]
     pub(super) sk_msg: SkMsgMode,
-    /// Ports that are proxied and not inspected, in both directions; replaces the built-in list.
+    /// Who carries the bytes of connections to opaque ports: the kernel, which counts them, or the proxy.
+    #[serde(default)]
+    pub(super) opaque_path: OpaquePath,
+    /// Ports whose connections are counted and not inspected, in both directions; replaces the built-in list.
     #[serde(default)]
     #[schemars(with = "PortSet", extend("default" = PortSet::from_iter(DEFAULT_OPAQUE_PORTS)))]
     pub(super) opaque_ports: Ports,
@@ -123,7 +127,7 @@ pub(super) struct Workload {
     #[serde(default)]
     #[schemars(with = "String", regex(pattern = "^/"), skip_serializing_if = "Option::is_none")]
     pub(super) netns: Option<Spanned<String>>,
-    /// Ports that are proxied and not inspected, in both directions; replaces the node's list.
+    /// Ports whose connections are counted and not inspected, in both directions; replaces the node's list.
     #[serde(default)]
     #[schemars(with = "PortSet")]
     pub(super) opaque_ports: Ports,
@@ -149,6 +153,10 @@ pub(super) struct Workload {
     #[serde(default)]
     #[schemars(with = "SkMsgMode", skip_serializing_if = "Option::is_none")]
     pub(super) sk_msg: Option<SkMsgMode>,
+    /// Who carries the bytes of connections to opaque ports; absent, the node's setting holds.
+    #[serde(default)]
+    #[schemars(with = "OpaquePath", skip_serializing_if = "Option::is_none")]
+    pub(super) opaque_path: Option<OpaquePath>,
     /// Whether connections that it accepts are proxied too; absent, the node's setting holds.
     #[serde(default)]
     #[schemars(with = "bool", skip_serializing_if = "Option::is_none")]

@@ -57,7 +57,8 @@ pub(super) fn open_object() -> Result<Ebpf, KernelError> {
             .override_global("TCP_WRITE_SEQ", &offsets.write_seq, true)
             .override_global("TCP_ULP_OPS", &offsets.ulp_ops, true)
             .override_global("SOCK_IPV6ONLY", &offsets.ipv6_only, true)
-            .override_global("SOCK_IPV6ONLY_BIT", &offsets.ipv6_only_bit, true);
+            .override_global("SOCK_IPV6ONLY_BIT", &offsets.ipv6_only_bit, true)
+            .override_global("SOCK_ERR", &offsets.error, true);
     }
     loader.load(OBJECT).map_err(KernelError::load)
 }

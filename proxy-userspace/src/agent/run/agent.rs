@@ -304,6 +304,7 @@ fn spec(config: &Config, workload: &WorkloadConfig) -> Result<WorkloadSpec, Kern
         when_proxy_down: workload.when_proxy_down,
         include_loopback: workload.include_loopback,
         sk_msg: workload.sk_msg,
+        opaque_path: workload.opaque_path,
         inbound: workload.inbound,
         skip_subnets: workload.skip_subnets.clone(),
         foreign_proxy,
