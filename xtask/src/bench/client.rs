@@ -6,6 +6,7 @@
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,11 +43,15 @@ pub(crate) struct ClientArgs {
     /// What to do with them.
     #[arg(long, value_enum)]
     task: Task,
+    /// The cgroup to be in, where it matters.
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
 }
 
 /// Does the task.
 pub(crate) fn run(args: &ClientArgs) -> Result<()> {
     super::files::raise_limit()?;
+    args.cgroup.as_deref().map_or(Ok(()), super::cgroups::enter)?;
     let mut told = io::stdin().lock().lines();
     let measured = Duration::from_secs_f64(args.seconds);
     let (warm_up, _) = match args.task {

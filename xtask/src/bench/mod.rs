@@ -5,6 +5,8 @@
 //! direct samples before and after it. Every sample has processes of its own, warmed up before they
 //! are measured. Nothing here fails for being slow. What is measured together is a [part](suite::Part).
 
+mod agent;
+mod cgroups;
 mod client;
 mod files;
 mod http;
@@ -16,6 +18,7 @@ mod peer;
 mod pods;
 mod poll;
 mod program;
+mod readme;
 mod record;
 mod redirect;
 mod relay;
@@ -50,6 +53,7 @@ pub(crate) use server::{ServerArgs, run as server};
 use crate::command::Progress;
 use crate::setup::{self, Purpose};
 use crate::{test, workspace};
+use cgroups::Cgroups;
 use netns::Network;
 use options::{Output, What};
 use results::Results;
@@ -58,6 +62,7 @@ use sample::Sampler;
 use setting::Machine;
 use suite::Part;
 use variant::{Stage, Variant};
+use way::Way;
 use worker::Worker;
 
 /// Measures, and prints what was measured.
@@ -97,11 +102,14 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
         Output::Text => println!("measured on {}", machine.shown()),
         Output::Json => println!("{:#}", everything(&machine, &measured)),
     }
-    match &options.record {
-        // Where this was started from is not where cargo runs it.
-        Some(directory) => record::write(&workspace::root().join(directory), &machine, &measured, &progress),
-        None => Ok(()),
+    let Some(directory) = &options.record else { return Ok(()) };
+    // cargo may run this from any directory of the workspace.
+    record::write(&workspace::root().join(directory), &machine, &measured, &progress)?;
+    if options.renews_readme() {
+        readme::renew(&machine, &measured)?;
+        progress.say("README.md has the excerpt");
     }
+    Ok(())
 }
 
 /// A part, with namespaces and servers of its own.
@@ -109,10 +117,12 @@ fn measure(part: &Part, variants: &[Variant], options: &Options, progress: &Prog
     let directory = workspace::target().join("bench");
     fs::create_dir_all(&directory)?;
     let network = Network::new(part.topology)?;
-    let servers = servers::start(part.suite, &network, &directory)?;
+    let cgroups = part.ways.contains(&Way::Bypass).then(Cgroups::new).transpose()?;
+    let servers = servers::start(part.suite, &network, cgroups.as_ref(), &directory)?;
     let stage = Stage {
         suite: part.suite,
         network: &network,
+        cgroups: cgroups.as_ref(),
         directory: &directory,
         seconds: options.seconds(part.suite),
     };

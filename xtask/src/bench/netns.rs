@@ -44,6 +44,11 @@ impl Netns {
         })
     }
 
+    /// A path that leads to it, for as long as this process lives.
+    pub(super) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
+    }
+
     fn ip(&self, arguments: &str) -> Result<()> {
         self.run("ip", arguments)
     }
@@ -104,8 +109,7 @@ impl Network {
             return Ok(Self { client, server: None, server_ip: Ipv4Addr::LOCALHOST.into() });
         }
         let server = Netns::new()?;
-        let other = format!("/proc/{}/fd/{}", std::process::id(), server.file.as_raw_fd());
-        client.ip(&format!("link add veth0 type veth peer name veth0 netns {other}"))?;
+        client.ip(&format!("link add veth0 type veth peer name veth0 netns {}", server.path()))?;
         for (netns, address) in [(&client, "198.18.0.1/30"), (&server, "198.18.0.2/30")] {
             netns.ip(&format!("addr add {address} dev veth0"))?;
             netns.ip("link set veth0 up")?;

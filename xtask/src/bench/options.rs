@@ -11,6 +11,9 @@ use super::variant::Variant;
 use super::way::Way;
 use crate::setup::Purpose;
 
+/// Where runs are recorded, where nothing else is said.
+const RECORDED: &str = "docs/bench";
+
 /// What is measured, as it is named on the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum What {
@@ -71,7 +74,7 @@ pub(crate) struct Options {
     pub(super) output: Output,
     /// Write the numbers, the tables and the plots to this directory, instead of what was recorded there
     /// [docs/bench, where none is named].
-    #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, require_equals = true, default_missing_value = "docs/bench")]
+    #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, require_equals = true, default_missing_value = RECORDED)]
     pub(super) record: Option<PathBuf>,
 }
 
@@ -114,6 +117,16 @@ impl Options {
 
     pub(super) fn wants(&self, row: &str) -> bool {
         self.row.is_empty() || self.row.iter().any(|text| row.contains(text.as_str()))
+    }
+
+    /// Whether this is the run that the README tells of: everything, recorded where it belongs.
+    pub(super) fn renews_readme(&self) -> bool {
+        let is_whole = self.what == What::All
+            && self.topology.is_none()
+            && self.only.is_empty()
+            && self.row.is_empty()
+            && self.against.is_none();
+        is_whole && self.record.as_deref() == Some(Path::new(RECORDED))
     }
 
     /// What the machine has to have for it.
@@ -195,13 +208,13 @@ impl Options {
         for way in &part.ways {
             let program = match way {
                 Way::Direct | Way::Relay(_) | Way::Redirect => None,
-                Way::Exec(_) => Some(sluice.to_owned()),
+                Way::Exec(_) | Way::Bypass => Some(sluice.to_owned()),
                 Way::Peer(peer) => Some(peer.program().with_context(|| {
                     format!("{} is not installed: cargo xtask setup --for bench", way.name())
                 })?),
             };
             variants.push(of_this(*way, program));
-            if let (Way::Exec(_), Some(against)) = (way, &self.against) {
+            if let (true, Some(against)) = (way.is_own(), &self.against) {
                 if !against.is_file() {
                     bail!("--against: expected a program, got '{}'", against.display());
                 }
@@ -261,6 +274,14 @@ mod tests {
         assert!(error.contains("got 'ecko'") && error.contains("echo 64 B"), "{error}");
         assert!(Cli::try_parse_from(["bench", "--seconds", "never"]).is_err());
         assert!(Cli::try_parse_from(["bench", "--seconds", "0"]).is_err());
+    }
+
+    #[test]
+    fn only_a_whole_run_that_is_recorded_in_its_place_renews_the_readme() {
+        assert!(options("all --record").renews_readme());
+        for line in ["all", "all --record=/tmp/elsewhere", "http --record", "all --record --only skip"] {
+            assert!(!options(line).renews_readme(), "{line}");
+        }
     }
 
     #[test]

@@ -131,16 +131,7 @@ fn page(machine: &Machine, parts: &[Results]) -> String {
 mod tests {
     use super::*;
     use crate::bench::results::tests::two_rounds;
-
-    fn machine() -> Machine {
-        Machine {
-            processor: "Some CPU".into(),
-            processors: 2,
-            memory_gib: 8.0,
-            kernel: "6.18".into(),
-            programs: vec![("nginx".into(), "1.22.1".into())],
-        }
-    }
+    use crate::bench::setting::tests::machine;
 
     #[test]
     fn the_numbers_can_be_read_and_have_every_round() -> Result<()> {

@@ -9,7 +9,7 @@ pub(super) fn text(results: &Results) -> String {
     lines.extend(notes(results));
     for (title, rows) in sections(results) {
         lines.push(String::new());
-        let table = table(results, title, &rows);
+        let table = table(results, title, &rows, Targets::Shown);
         let width = |column: usize| {
             table.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
         };
@@ -24,21 +24,39 @@ pub(super) fn text(results: &Results) -> String {
     lines.join("\n")
 }
 
+/// Whether a table tells of targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Targets {
+    Shown,
+    Left,
+}
+
 /// The same, for documents.
 pub(super) fn markdown(results: &Results) -> String {
     let setting: Vec<_> = results.setting.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     let mut lines = vec![format!("{}.", setting.join("; "))];
     lines.extend(notes(results).into_iter().map(|note| format!("{note}.")));
-    for (title, rows) in sections(results) {
-        lines.push(String::new());
-        for (number, row) in table(results, title, &rows).iter().enumerate() {
-            lines.push(format!("| {} |", row.join(" | ")));
+    // Each a paragraph of its own.
+    lines.join("\n\n") + "\n" + &tables(results, Targets::Shown, |_| true)
+}
+
+/// The tables alone, with the rows of which `is_shown` says so.
+pub(super) fn tables(results: &Results, targets: Targets, is_shown: impl Fn(&str) -> bool) -> String {
+    let mut text = String::new();
+    for (title, mut rows) in sections(results) {
+        rows.retain(|row| is_shown(&row.name));
+        if rows.is_empty() {
+            continue;
+        }
+        text.push('\n');
+        for (number, row) in table(results, title, &rows, targets).iter().enumerate() {
+            text += &format!("| {} |\n", row.join(" | "));
             if number == 0 {
-                lines.push(format!("|{}", "---|".repeat(row.len())));
+                text += &format!("|{}\n", "---|".repeat(row.len()));
             }
         }
     }
-    lines.join("\n") + "\n"
+    text
 }
 
 fn sections(results: &Results) -> impl Iterator<Item = (&'static str, Vec<Row>)> {
@@ -68,32 +86,35 @@ pub(super) fn notes(results: &Results) -> Vec<String> {
     notes
 }
 
-/// The head and the rows. The targets stand in the last column.
-fn table(results: &Results, title: &str, rows: &[Row]) -> Vec<Vec<String>> {
+/// The head and the rows. The targets, where they are wanted, stand in the last column.
+fn table(results: &Results, title: &str, rows: &[Row], targets: Targets) -> Vec<Vec<String>> {
     let mut head = vec![title.to_owned()];
     head.extend(results.columns.iter().map(|column| column.name.clone()));
-    head.push("targets".into());
+    head.extend((targets == Targets::Shown).then(|| "targets".to_owned()));
     let mut table = vec![head];
     for row in rows {
         let mut cells = vec![row.name.clone(), row.direct.clone()];
-        let show =
-            |cell: &Option<Cell>| cell.as_ref().map_or_else(String::new, |cell| show(cell, row.decimals));
+        let show = |cell: &Option<Cell>| {
+            cell.as_ref().map_or_else(String::new, |cell| show(cell, row.decimals, targets))
+        };
         cells.extend(row.cells.iter().map(show));
-        let names = results.columns.iter().skip(1).map(|column| column.name.as_str());
-        let bounds = row.cells.iter().map(|cell| cell.as_ref()?.target.map(|target| target.show()));
-        cells.push(targets(names.zip(bounds)));
+        if targets == Targets::Shown {
+            let names = results.columns.iter().skip(1).map(|column| column.name.as_str());
+            let bounds = row.cells.iter().map(|cell| cell.as_ref()?.target.map(|target| target.show()));
+            cells.push(bounds_by_ways(names.zip(bounds)));
+        }
         table.push(cells);
     }
     table
 }
 
-fn show(cell: &Cell, decimals: usize) -> String {
+fn show(cell: &Cell, decimals: usize, targets: Targets) -> String {
     let value = format!("{:.decimals$}", cell.spread.median);
-    if cell.is_missed() { format!("{value} missed") } else { value }
+    if targets == Targets::Shown && cell.is_missed() { format!("{value} missed") } else { value }
 }
 
 /// Each target once, with the columns that it is for.
-fn targets<'a>(of_columns: impl Iterator<Item = (&'a str, Option<String>)>) -> String {
+fn bounds_by_ways<'a>(of_columns: impl Iterator<Item = (&'a str, Option<String>)>) -> String {
     let mut targets: Vec<(String, Vec<&str>)> = Vec::new();
     for (name, target) in of_columns {
         let Some(target) = target else { continue };
@@ -116,7 +137,7 @@ mod tests {
         let bound = |text: &str| Some(text.to_owned());
         let columns =
             [("skip", bound("<= 1")), ("opaque", bound("<= 2")), ("relay", None), ("detect", bound("<= 2"))];
-        assert_eq!(targets(columns.into_iter()), "skip: <= 1; opaque, detect: <= 2");
+        assert_eq!(bounds_by_ways(columns.into_iter()), "skip: <= 1; opaque, detect: <= 2");
     }
 
     #[test]

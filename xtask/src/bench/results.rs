@@ -11,7 +11,7 @@ use super::tally::Tally;
 use super::target::Target;
 use super::task::{Load, Task};
 use super::variant::Variant;
-use super::way::Mode;
+use super::way::Way;
 
 /// Everything that was measured in a part.
 pub(super) struct Results {
@@ -31,7 +31,7 @@ pub(super) struct Results {
 /// One way, of one build.
 pub(super) struct Column {
     pub(super) name: String,
-    mode: Option<Mode>,
+    way: Way,
 }
 
 /// A sample, and how many direct ones there were before it.
@@ -82,7 +82,7 @@ impl Results {
             setting,
             columns: variants
                 .iter()
-                .map(|variant| Column { name: variant.name(), mode: variant.mode() })
+                .map(|variant| Column { name: variant.name(), way: variant.way })
                 .collect(),
             loads: Vec::new(),
             idle: vec![Vec::new(); variants.len()],
@@ -112,8 +112,8 @@ impl Results {
     }
 
     /// A row of what each column but direct's makes of its number.
-    fn cells(&self, cell: impl Fn(usize, Option<Mode>) -> Option<Cell>) -> Vec<Option<Cell>> {
-        self.columns.iter().enumerate().skip(1).map(|(at, column)| cell(at, column.mode)).collect()
+    fn cells(&self, cell: impl Fn(usize, Way) -> Option<Cell>) -> Vec<Option<Cell>> {
+        self.columns.iter().enumerate().skip(1).map(|(at, column)| cell(at, column.way)).collect()
     }
 
     /// Ratios to direct.
@@ -125,9 +125,9 @@ impl Results {
                 name: measure.row(load),
                 kind: measure.kind(),
                 decimals: 2,
-                cells: self.cells(|at, mode| {
+                cells: self.cells(|at, way| {
                     let spread = Spread::of(ratios(&between(&samples[at], measure), &direct))?;
-                    let target = mode.and_then(|mode| Target::of_ratio(mode, load, measure, noise));
+                    let target = Target::of_ratio(way, load, measure, noise);
                     Some(Cell { spread, target })
                 }),
                 direct: median(direct).map_or_else(String::new, |value| measure.show(value)),
@@ -154,8 +154,8 @@ impl Results {
                 .first()
                 .and(median(values[0].clone()))
                 .map_or_else(String::new, |value| format!("{value:.0}")),
-            cells: self.cells(|at, mode| {
-                Some(Cell { spread: Spread::of(values[at].clone())?, target: mode.map(|_| target) })
+            cells: self.cells(|at, way| {
+                Some(Cell { spread: Spread::of(values[at].clone())?, target: way.is_own().then_some(target) })
             }),
         };
         for (name, values, target) in [
@@ -176,10 +176,10 @@ impl Results {
             kind: Kind::Cost,
             decimals: 2,
             direct: String::new(),
-            cells: self.cells(|at, mode| {
+            cells: self.cells(|at, way| {
                 let seconds = |taken: &Taken| Some(taken.sample.proxy_seconds_per_unit? * unit.factor);
                 let rounds = samples[at].iter().map(seconds).collect::<Option<Vec<_>>>()?;
-                let target = mode.and_then(|mode| Target::of_proxy_time(mode, load));
+                let target = Target::of_proxy_time(way, load);
                 Some(Cell { spread: Spread::of(rounds)?, target })
             }),
         }
@@ -227,7 +227,7 @@ pub(super) mod tests {
     use crate::bench::netns::Topology;
     use crate::bench::relay::Means;
     use crate::bench::suite::Suite;
-    use crate::bench::way::Way;
+    use crate::bench::way::Mode;
 
     fn sample(p50: f64) -> Sample {
         Sample::made(json!({ "p50": p50, "p99": 2.0 * p50 }), Some(p50 / 1e6), p50 / 1e6)
@@ -237,10 +237,7 @@ pub(super) mod tests {
     pub(in crate::bench) fn two_rounds() -> Results {
         let ways = [Way::Direct, Way::Exec(Mode::Skip), Way::Relay(Means::Copy)];
         let part = Part { suite: Suite::Streams, topology: Topology::Veth, ways: ways.to_vec() };
-        let columns = ways.map(|way| Column {
-            name: way.name(),
-            mode: if let Way::Exec(mode) = way { Some(mode) } else { None },
-        });
+        let columns = ways.map(|way| Column { name: way.name(), way });
         let mut results = Results {
             part,
             setting: vec![("rounds", "2".into())],

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,11 +26,15 @@ pub(crate) struct ServerArgs {
     /// The first of three ports.
     #[arg(long)]
     port: u16,
+    /// The cgroup to be in, where it matters.
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
 }
 
 /// Serves until stdin ends.
 pub(crate) fn run(args: &ServerArgs) -> Result<()> {
     super::files::raise_limit()?;
+    args.cgroup.as_deref().map_or(Ok(()), super::cgroups::enter)?;
     let listen = |port: Port| {
         TcpListener::bind(port.at(args.ip, args.port)).context("cannot listen for the benchmark")
     };

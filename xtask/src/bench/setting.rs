@@ -42,7 +42,9 @@ impl Machine {
             Way::Peer(Peer::Haproxy | Peer::HaproxySplice) => ("HAProxy", "-v"),
             Way::Peer(Peer::Nginx) => ("nginx", "-v"),
             Way::Peer(Peer::Envoy) => ("Envoy", "--version"),
-            Way::Direct | Way::Exec(_) | Way::Relay(_) | Way::Redirect => ("sluice", "--version"),
+            Way::Direct | Way::Exec(_) | Way::Bypass | Way::Relay(_) | Way::Redirect => {
+                ("sluice", "--version")
+            }
         };
         let name = format!("{name}{}", variant.build);
         if self.programs.iter().all(|(known, _)| *known != name) {
@@ -87,8 +89,19 @@ fn meminfo_kib(meminfo: &str) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// One that is nowhere.
+    pub(in crate::bench) fn machine() -> Machine {
+        Machine {
+            processor: "Some CPU".into(),
+            processors: 2,
+            memory_gib: 8.0,
+            kernel: "6.18".into(),
+            programs: vec![("nginx".into(), "1.22.1".into())],
+        }
+    }
 
     #[test]
     fn versions_are_found_in_what_programs_say() {

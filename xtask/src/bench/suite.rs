@@ -71,6 +71,7 @@ impl Suite {
                 Way::Exec(Mode::OpaqueKernel),
                 Way::Exec(Mode::OpaqueProxy),
                 Way::Exec(Mode::Detect),
+                Way::Bypass,
             ],
             Self::Http => &[Way::Exec(Mode::OpaqueProxy), Way::Exec(Mode::Http1), Way::Exec(Mode::Http2)],
         }

@@ -2,7 +2,7 @@
 
 use super::measure::Measure;
 use super::task::{Load, Task};
-use super::way::Mode;
+use super::way::{Mode, Way};
 
 /// A bound of a ratio to direct, or of what a proxy may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,12 +20,22 @@ const IDLE_BYTES: f64 = 2048.0;
 
 impl Target {
     /// Of a ratio. `noise` is how far direct is from itself.
-    pub(super) fn of_ratio(mode: Mode, load: Load, measure: Measure, noise: f64) -> Option<Self> {
-        match mode {
-            Mode::Skip => Some(Self::of_skip(load, measure, noise)),
-            Mode::OpaqueKernel => Self::of_kernel_path(load, measure),
-            Mode::OpaqueProxy | Mode::Detect => Self::of_relay(load, measure),
-            Mode::Http1 | Mode::Http2 => Self::of_http(load, measure),
+    pub(super) fn of_ratio(way: Way, load: Load, measure: Measure, noise: f64) -> Option<Self> {
+        match way {
+            Way::Direct | Way::Relay(_) | Way::Redirect | Way::Peer(_) => None,
+            Way::Bypass => Self::of_bypass(load, measure),
+            Way::Exec(Mode::Skip) => Some(Self::of_skip(load, measure, noise)),
+            Way::Exec(Mode::OpaqueKernel) => Self::of_kernel_path(load, measure),
+            Way::Exec(Mode::OpaqueProxy | Mode::Detect) => Self::of_relay(load, measure),
+            Way::Exec(Mode::Http1 | Mode::Http2) => Self::of_http(load, measure),
+        }
+    }
+
+    fn of_bypass(load: Load, measure: Measure) -> Option<Self> {
+        match measure {
+            Measure::P50 if load.is_small() => Some(Self::AtMost(0.8)),
+            Measure::RequestsPerSecond => Some(Self::AtLeast(1.4)),
+            Measure::P50 | Measure::P99 | Measure::BytesPerSecond | Measure::ConnectionsPerSecond => None,
         }
     }
 
@@ -66,11 +76,11 @@ impl Target {
     }
 
     /// Of the proxy's time for a unit of this load.
-    pub(super) fn of_proxy_time(mode: Mode, load: Load) -> Option<Self> {
-        match (mode, load.task) {
-            (Mode::OpaqueProxy | Mode::Detect, Task::Up | Task::Down) => Some(Self::AtMost(0.2)),
-            (Mode::Http1, Task::Http1) => Some(Self::AtMost(24.0)),
-            (Mode::Http2, Task::Http2) => Some(Self::AtMost(3.0)),
+    pub(super) fn of_proxy_time(way: Way, load: Load) -> Option<Self> {
+        match (way, load.task) {
+            (Way::Exec(Mode::OpaqueProxy | Mode::Detect), Task::Up | Task::Down) => Some(Self::AtMost(0.2)),
+            (Way::Exec(Mode::Http1), Task::Http1) => Some(Self::AtMost(24.0)),
+            (Way::Exec(Mode::Http2), Task::Http2) => Some(Self::AtMost(3.0)),
             _ => None,
         }
     }
@@ -103,6 +113,7 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::suite::Suite;
 
     #[test]
     fn a_target_counts_its_own_bound_as_met() {
@@ -113,11 +124,11 @@ mod tests {
 
     #[test]
     fn every_way_of_sluice_has_a_target_in_its_first_row() {
-        let target = |mode, load| Target::of_ratio(mode, load, load.measures()[0], 0.05);
-        for mode in [Mode::Skip, Mode::OpaqueKernel, Mode::OpaqueProxy, Mode::Detect] {
-            assert!(target(mode, Load::STREAMS[0]).is_some(), "{mode:?}");
+        let target = |way, load: Load| Target::of_ratio(way, load, load.measures()[0], 0.05);
+        for way in Suite::Streams.own() {
+            assert!(target(*way, Load::STREAMS[0]).is_some(), "{way:?}");
         }
-        assert!(target(Mode::Http1, Load::HTTP[0]).is_some());
-        assert!(target(Mode::Http2, Load::HTTP[1]).is_some());
+        assert!(target(Way::Exec(Mode::Http1), Load::HTTP[0]).is_some());
+        assert!(target(Way::Exec(Mode::Http2), Load::HTTP[1]).is_some());
     }
 }

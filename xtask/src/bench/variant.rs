@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
 
+use super::agent;
+use super::cgroups::Cgroups;
 use super::netns::Network;
 use super::redirect::Redirected;
 use super::relay::Means;
@@ -40,6 +42,8 @@ pub(super) struct Rig<'a> {
 pub(super) struct Stage<'a> {
     pub(super) suite: Suite,
     pub(super) network: &'a Network,
+    /// Where a way wants them.
+    pub(super) cgroups: Option<&'a Cgroups>,
     pub(super) directory: &'a Path,
     pub(super) seconds: f64,
 }
@@ -48,6 +52,10 @@ impl Stage<'_> {
     /// Where `sluice exec` reports to.
     pub(super) fn report(&self) -> PathBuf {
         self.directory.join("report.jsonl")
+    }
+
+    fn cgroups(&self) -> Result<&Cgroups> {
+        self.cgroups.context("there are no cgroups")
     }
 }
 
@@ -59,7 +67,7 @@ impl Variant {
     pub(super) fn mode(&self) -> Option<Mode> {
         match self.way {
             Way::Exec(mode) => Some(mode),
-            Way::Direct | Way::Relay(_) | Way::Redirect | Way::Peer(_) => None,
+            Way::Direct | Way::Bypass | Way::Relay(_) | Way::Redirect | Way::Peer(_) => None,
         }
     }
 
@@ -95,6 +103,9 @@ impl Variant {
         match self.way {
             Way::Direct | Way::Exec(_) => Ok(None),
             Way::Relay(means) => relay(means, Some(SocketAddr::new(server_ip, SERVER_PORT))).map(Some),
+            Way::Bypass => {
+                agent::command(self.program()?, stage.network, stage.cgroups()?, stage.directory).map(Some)
+            }
             Way::Redirect => relay(Means::Copy, None).map(Some),
             Way::Peer(peer) => {
                 let routes = stage.suite.routes(Ipv4Addr::LOCALHOST.into(), server_ip);
@@ -117,10 +128,17 @@ impl Variant {
                 exec.arg("--").arg(client.get_program()).args(client.get_args());
                 exec
             }
+            Way::Bypass => {
+                let mut client = client;
+                client.arg("--cgroup").arg(stage.cgroups()?.client());
+                client
+            }
             Way::Direct | Way::Relay(_) | Way::Redirect | Way::Peer(_) => client,
         };
         let (ip, port) = match self.way {
-            Way::Direct | Way::Exec(_) | Way::Redirect => (stage.network.server_ip.to_string(), SERVER_PORT),
+            Way::Direct | Way::Exec(_) | Way::Bypass | Way::Redirect => {
+                (stage.network.server_ip.to_string(), SERVER_PORT)
+            }
             Way::Relay(_) | Way::Peer(_) => ("127.0.0.1".into(), PROXY_PORT),
         };
         let task = load.task.to_possible_value().context("a task has no name")?;

@@ -48,6 +48,8 @@ pub(crate) enum Way {
     Direct,
     /// `sluice exec`.
     Exec(Mode),
+    /// `sluice run`, with client and server as workloads that want the same-node bypass.
+    Bypass,
     /// A bare relay that the client connects to: the floor.
     Relay(Means),
     /// The same, which iptables brings the client's connections to.
@@ -57,7 +59,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Direct,
         Self::Exec(Mode::Skip),
         Self::Exec(Mode::OpaqueKernel),
@@ -65,6 +67,7 @@ impl Way {
         Self::Exec(Mode::Detect),
         Self::Exec(Mode::Http1),
         Self::Exec(Mode::Http2),
+        Self::Bypass,
         Self::Relay(Means::Copy),
         Self::Relay(Means::Splice),
         Self::Redirect,
@@ -76,6 +79,11 @@ impl Way {
 
     pub(super) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
+    }
+
+    /// Whether it is sluice's.
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Self::Exec(_) | Self::Bypass)
     }
 
     /// Whether it needs a program that is neither sluice nor this one.
@@ -104,6 +112,9 @@ impl ValueEnum for Way {
         match self {
             Self::Direct => Some(PossibleValue::new("direct").help("Nothing between; is always measured")),
             Self::Exec(mode) => mode.to_possible_value(),
+            Self::Bypass => {
+                Some(PossibleValue::new("bypass").help("The same-node bypass between two workloads, forced"))
+            }
             Self::Relay(means) => means.to_possible_value(),
             Self::Redirect => {
                 Some(PossibleValue::new("redirect").help("iptables REDIRECT to a bare relay, which copies"))
