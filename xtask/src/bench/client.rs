@@ -54,9 +54,10 @@ pub(crate) fn run(args: &ClientArgs) -> Result<()> {
     args.cgroup.as_deref().map_or(Ok(()), super::cgroups::enter)?;
     let mut told = io::stdin().lock().lines();
     let measured = Duration::from_secs_f64(args.seconds);
-    let (warm_up, _) = match args.task {
-        Task::Start => (Value::Null, Vec::new()),
-        _ => perform(args, measured / 8, args.count.min(8)).context("warming up")?,
+    let (warm_up, _) = if args.task == Task::Start {
+        (Value::Null, Vec::new())
+    } else {
+        perform(args, measured / 8, args.count.min(8)).context("warming up")?
     };
     say(&json!({ "pid": std::process::id() }))?;
     if told.next().transpose()?.is_none() {

@@ -205,7 +205,7 @@ mod tests {
             let ([mut sender, source], [sink, mut receiver]) = (pair()?, pair()?);
             source.set_nonblocking(true)?;
             sink.set_nonblocking(true)?;
-            let sent: Vec<u8> = (0..20_usize << 20).map(|at| (at % 251) as u8).collect();
+            let sent: Vec<u8> = (0..=250).cycle().take(20 << 20).collect();
             let expected = sent.clone();
             let writer = std::thread::spawn(move || sender.write_all(&sent));
             let reader = std::thread::spawn(move || {
