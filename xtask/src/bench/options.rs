@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// Samples of each way, for each row of the table [default: 5].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Length of a sample [default: 0.5; http: 1].
+    /// Length of a sample [default: 0.4; http: 1].
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<f64>,
     /// 2 rounds of 0.2 seconds, and 500 idle connections, where nothing else is said: shows that it

@@ -108,7 +108,7 @@ impl Suite {
     /// Seconds of a sample, where nothing is asked for.
     pub(super) fn seconds(self) -> f64 {
         match self {
-            Self::Streams => 0.5,
+            Self::Streams => 0.4,
             Self::Http => 1.0,
         }
     }
