@@ -70,6 +70,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
     Ok(Config {
         admin,
         sk_msg: file.sk_msg,
+        threads: file.threads,
         otlp_endpoint,
         ports,
         skip_subnets,
