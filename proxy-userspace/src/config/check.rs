@@ -73,6 +73,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         admin,
         sk_msg: file.sk_msg,
         opaque_path: file.opaque_path,
+        threads: file.threads,
         otlp_endpoint,
         ports,
         skip_subnets,
