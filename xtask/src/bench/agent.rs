@@ -31,10 +31,8 @@ pub(super) fn command(
     fs::write(&file, config(&workloads)).with_context(|| format!("cannot write {}", file.display()))?;
     let mut command = program::command(sluice, &[ADMIN], Ready::Admin)?;
     let pins = format!("/sys/fs/bpf/sluice-bench-{}", std::process::id());
-    command.arg("run").arg("--config").arg(file).args(["--pin-dir", &pins]);
+    command.args(["run", "--threads", "1"]).arg("--config").arg(file).args(["--pin-dir", &pins]);
     command.arg("--control-socket").arg(directory.join("agent.sock"));
-    // tokio's own variable; sluice has no setting for it.
-    command.env("TOKIO_WORKER_THREADS", "1");
     Ok(command)
 }
 

@@ -119,8 +119,7 @@ impl Variant {
         let mut command = match self.way {
             Way::Exec(mode) => {
                 let mut exec = Command::new(self.program()?);
-                // tokio's own variable; sluice has no setting for it.
-                exec.arg("exec").env("TOKIO_WORKER_THREADS", "1");
+                exec.args(["exec", "--threads", "1"]);
                 if self.counts(load) {
                     exec.arg("--report").arg(stage.report());
                 }
