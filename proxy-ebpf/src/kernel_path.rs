@@ -26,9 +26,6 @@ use crate::{
     sock_ops::{local_end, netns_cookie, remote_end},
 };
 
-// Functions of their own where they are large: together their variables would be more than the stack of
-// a program, 512 bytes.
-
 /// An application has accepted a connection that was not brought to the proxy: watches it, if it is an
 /// opaque one that was left alone for being so, and says whether it does.
 #[inline(never)]

@@ -26,7 +26,7 @@ static SOCK_IPV6ONLY: Global<u32> = Global::new(0);
 static SOCK_IPV6ONLY_BIT: Global<u32> = Global::new(u32::MAX);
 
 /// listen(2) has succeeded.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn began(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     let Some(places) = Places::of(ctx, sk) else { return };
     // Its end is told of only if this is asked for.
@@ -44,7 +44,7 @@ pub(crate) fn began(ctx: &SockOpsContext, sk: *mut bpf_sock) {
 }
 
 /// A listener is closed.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn ended(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     let Some(places) = Places::of(ctx, sk) else { return };
     // SAFETY: the helper takes this hook's context.
