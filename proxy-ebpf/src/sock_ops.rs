@@ -7,8 +7,8 @@ use aya_ebpf::{
     EbpfContext as _,
     bindings::{
         BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP,
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
-        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RWND_INIT,
+        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
     },
     helpers::{bpf_ktime_get_ns, generated::bpf_get_netns_cookie, generated::bpf_sock_hash_update},
     macros::sock_ops,
@@ -26,6 +26,7 @@ use crate::{
         CLIENT_SOCKETS, EVENTS, EVENTS_BYTES, HANDOFF, INBOUND, LANES, PROXY_SOCKETS, WORKLOADS, count,
         reserve_closed,
     },
+    rendezvous,
     rules::rule,
     sock::{self, context_words, tracked},
 };
@@ -37,12 +38,22 @@ const AF_INET: u32 = 2;
 /// Every event of the TCP sockets in an enrolled cgroup.
 #[sock_ops]
 pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
-    let Some(sk) = socket(&ctx) else { return OK };
+    let Some(sk) = socket(&ctx) else {
+        // A request: there is no socket before the handshake is over.
+        if ctx.op() == BPF_SOCK_OPS_RWND_INIT {
+            rendezvous::syn_received(&ctx);
+        }
+        return OK;
+    };
     match ctx.op() {
-        BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&ctx, sk),
+        BPF_SOCK_OPS_TCP_CONNECT_CB => {
+            rendezvous::connecting(&ctx, sk);
+            connecting(&ctx, sk);
+        }
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(&ctx, sk),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
             let _direct = accepted(&ctx, sk, flags::CLIENT);
+            rendezvous::server_established(&ctx, sk);
         }
         BPF_SOCK_OPS_TCP_LISTEN_CB => listening::began(&ctx, sk),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(0) == tcp_state::LISTEN => listening::ended(&ctx, sk),
@@ -89,13 +100,14 @@ fn connecting(ctx: &SockOpsContext, sk: *mut bpf_sock) {
 fn established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     let Some(record) = tracked(sk) else { return };
     record.established = 1;
-    if record.listener_port_be == 0 {
-        return;
-    }
     // Not snd_nxt: the SYN may have carried payload (TCP Fast Open). `bytes_acked` counts the SYN.
     // SAFETY: context fields, read at constant offsets.
     let (una, acked) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).bytes_acked) };
     record.first_seq = una.wrapping_sub(acked as u32).wrapping_add(1);
+    if record.listener_port_be == 0 {
+        rendezvous::client_established(ctx, sk, record.first_seq);
+        return;
+    }
     if HANDOFF.insert(local_key(ctx, record.first_seq), record.original, u64::from(BPF_ANY)).is_err() {
         count(Counter::SockOpsHandoffFailed);
         log_warn!(ctx, "the hand-over map is full: one connection will be reset");
@@ -216,14 +228,20 @@ fn state_changed(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     if new_state != tcp_state::CLOSE && new_state != tcp_state::FIN_WAIT2 {
         return;
     }
-    let Some(record) = tracked(sk) else { return };
+    let Some(record) = tracked(sk) else {
+        if new_state == tcp_state::CLOSE {
+            rendezvous::closed(ctx, sk);
+        }
+        return;
+    };
     if new_state == tcp_state::FIN_WAIT2 {
         // SAFETY: a context field, read at a constant offset.
         record.received_at_fin_wait2 = unsafe { (*ctx.ops).bytes_received };
         return;
     }
     if record.listener_port_be == 0 {
-        report_closed(ctx, record, old_state);
+        report_closed(ctx, sk, record, old_state);
+        rendezvous::closed(ctx, sk);
         return;
     }
     // The accepted end has taken the record over, unless there never was one: the listener's queue was
@@ -245,7 +263,7 @@ fn collect(ctx: &SockOpsContext, record: &Tracked) {
 
 /// Reports the end of a skipped connection.
 #[inline(always)]
-fn report_closed(ctx: &SockOpsContext, record: &Tracked, last_state: u32) {
+fn report_closed(ctx: &SockOpsContext, sk: *mut bpf_sock, record: &Tracked, last_state: u32) {
     let key = local_key(ctx, record.first_seq);
     // SAFETY: context fields, read at constant offsets.
     let counters = unsafe {
@@ -257,6 +275,7 @@ fn report_closed(ctx: &SockOpsContext, record: &Tracked, last_state: u32) {
             all_acked: (*ctx.ops).snd_una == (*ctx.ops).snd_nxt,
         }
     };
+    let (sent, received) = rendezvous::redirected_bytes(sk);
     let Some(mut entry) = reserve_closed() else {
         count(Counter::SockOpsEventLost);
         return;
@@ -266,8 +285,8 @@ fn report_closed(ctx: &SockOpsContext, record: &Tracked, last_state: u32) {
         local_addr_be: key.addr_be,
         // SAFETY: the helper has no preconditions.
         closed_ns: unsafe { bpf_ktime_get_ns() },
-        sent_bytes: counters.sent_payload(),
-        received_bytes: counters.received_payload(),
+        sent_bytes: counters.sent_payload() + sent,
+        received_bytes: counters.received_payload() + received,
         local_port_be: key.port_be,
         established: record.established,
         last_state: last_state as u8,

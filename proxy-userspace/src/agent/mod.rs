@@ -3,6 +3,7 @@
 //! [`Node`] enrols workloads and keeps the proxy's heart beating; [`run`] drives one from a config
 //! file. `sluice exec` drives another for a single command.
 
+mod bypass;
 mod config_file;
 pub(crate) mod descriptors;
 mod enrolled;
@@ -31,12 +32,12 @@ pub(crate) use self::{
     pods::{ListView, PodState, PodView, PodsView, ServicePortView, ServiceView, WatchView},
     run::{RunOptions, run},
 };
-use self::{heartbeat::Heartbeat, inbound::InboundWatch, side::KernelSide, sk_msg::SkMsg};
+use self::{bypass::Bypass, heartbeat::Heartbeat, inbound::InboundWatch, side::KernelSide, sk_msg::SkMsg};
 use crate::{
     connection::{Live, ReportSink},
     kernel::{Cgroup, Control, Dataplane, KernelError, Records},
     metrics::Metrics,
-    policy::{PortTable, SkMsgMode},
+    policy::{BypassMode, PortTable, SkMsgMode},
     spans::Spans,
     tap::Hub,
 };
@@ -95,8 +96,16 @@ pub(crate) struct Node {
     tap: Hub,
     spans: Option<Spans>,
     live: Live,
-    sk_msg: SkMsg,
+    lanes: FastLanes,
+    own_cgroup: Cgroup,
     dataplane: Dataplane,
+}
+
+/// What is used of the ways past TCP.
+#[derive(Debug)]
+struct FastLanes {
+    sk_msg: SkMsg,
+    bypass: Bypass,
 }
 
 /// How to start a [`Node`].
@@ -143,7 +152,8 @@ impl Node {
             tap: Hub::default(),
             spans: options.spans,
             live: Live::default(),
-            sk_msg,
+            lanes: FastLanes { sk_msg, bypass: Bypass::default() },
+            own_cgroup: options.own_cgroup.try_clone()?,
             dataplane,
         })
     }
@@ -229,9 +239,10 @@ impl Node {
         live: &BTreeMap<u64, PortTable>,
     ) -> Result<Enrolled, EnrolError> {
         let name = spec.name().to_owned();
+        self.want_bypass(spec.same_node_bypass).map_err(EnrolError::of(&name))?;
         let before = self.enrolled.get(&name);
-        let mut enrolled = match before.filter(|before| before.is_same_place(&spec, &self.sk_msg)) {
-            Some(before) => before.with_policy(&spec, &self.sk_msg),
+        let mut enrolled = match before.filter(|before| before.is_same_place(&spec, &self.lanes)) {
+            Some(before) => before.with_policy(&spec, &self.lanes),
             None => self.prepare(spec).map_err(EnrolError::of(&name))?,
         };
         if let Some(before) = before {
@@ -239,6 +250,13 @@ impl Node {
         }
         enrolled.attach(&mut self.dataplane, self.enrolled.values()).map_err(EnrolError::of(&name))?;
         Ok(enrolled)
+    }
+
+    /// Tries the same-node bypass where a workload wants it and nobody has before.
+    fn want_bypass(&mut self, mode: BypassMode) -> Result<(), KernelError> {
+        self.lanes.bypass.want(mode, &mut self.dataplane, &mut self.control, &self.own_cgroup)?;
+        self.metrics.set_same_node_bypass_enabled(self.lanes.bypass.is_attached());
+        Ok(())
     }
 
     /// Tells the kernel what is different.
@@ -316,7 +334,7 @@ impl Node {
 
     /// Opens the listeners of a workload.
     fn prepare(&self, spec: WorkloadSpec) -> Result<Enrolled, KernelError> {
-        Enrolled::prepare(spec, &self.records, &self.sk_msg, self.inbound.asks(), |name, surroundings| {
+        Enrolled::prepare(spec, &self.records, &self.lanes, self.inbound.asks(), |name, surroundings| {
             crate::connection::Downstream {
                 workload: name,
                 surroundings,
@@ -356,7 +374,12 @@ impl Node {
 
     /// Whether `sk_msg` is in use, and why.
     pub(crate) fn sk_msg(&self) -> &SkMsg {
-        &self.sk_msg
+        &self.lanes.sk_msg
+    }
+
+    /// Whether the same-node bypass is in use, and why.
+    pub(crate) fn bypass(&self) -> &Bypass {
+        &self.lanes.bypass
     }
 }
 

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::error::{Setting, ValueProblem};
 use super::{Config, DEFAULT_ADMIN, ForeignProxy, KubernetesConfig, WorkloadConfig, file};
-use crate::policy::{ClientAddress, OtlpEndpoint, PortRules, PortSet, SkMsgMode, SubnetSet};
+use crate::policy::{BypassMode, ClientAddress, OtlpEndpoint, PortRules, PortSet, SkMsgMode, SubnetSet};
 
 /// A value that a setting cannot have.
 pub(super) struct Wrong {
@@ -49,7 +49,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         let inbound = written.inbound.unwrap_or(file.inbound);
         let client_address = written.client_address.unwrap_or(file.client_address);
         let inbound = inbound.then_some(client_address);
-        let workload = workload(written, file.sk_msg, inbound, &skip_subnets)?;
+        let workload = workload(written, (file.sk_msg, file.same_node_bypass), inbound, &skip_subnets)?;
         let name = workload.name.clone();
         if !names.insert(name.clone()) {
             let problem = ValueProblem::NameTaken { got: name.clone() };
@@ -70,6 +70,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
     Ok(Config {
         admin,
         sk_msg: file.sk_msg,
+        same_node_bypass: file.same_node_bypass,
         otlp_endpoint,
         ports,
         skip_subnets,
@@ -102,7 +103,7 @@ fn kubernetes(written: file::Kubernetes) -> Result<KubernetesConfig, Wrong> {
 /// Checks one workload on its own.
 fn workload(
     written: file::Workload,
-    node_sk_msg: SkMsgMode,
+    (node_sk_msg, node_bypass): (SkMsgMode, BypassMode),
     inbound: Option<ClientAddress>,
     node_subnets: &SubnetSet,
 ) -> Result<WorkloadConfig, Wrong> {
@@ -128,6 +129,7 @@ fn workload(
         when_proxy_down: written.when_proxy_down,
         include_loopback: written.include_loopback,
         sk_msg: written.sk_msg.unwrap_or(node_sk_msg),
+        same_node_bypass: written.same_node_bypass.unwrap_or(node_bypass),
         inbound,
         foreign_proxy,
         name,

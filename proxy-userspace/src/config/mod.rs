@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Place, Setting, ValueProblem};
 use crate::policy::{
-    ClientAddress, EnrolMode, OtlpEndpoint, PortRules, PortTable, SkMsgMode, SubnetSet, WhenProxyDown,
+    BypassMode, ClientAddress, EnrolMode, OtlpEndpoint, PortRules, PortTable, SkMsgMode, SubnetSet, WhenProxyDown,
     compile,
 };
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Whether application sends travel by `sk_msg`, for workloads that do not say.
     pub sk_msg: SkMsgMode,
+    /// Whether opaque connections within the node go past TCP, for workloads that do not say.
+    pub same_node_bypass: BypassMode,
     /// The collector that the spans of traced requests are sent to, if any.
     pub otlp_endpoint: Option<OtlpEndpoint>,
     /// The port lists for workloads without their own.
@@ -80,6 +82,8 @@ pub struct WorkloadConfig {
     pub include_loopback: bool,
     /// Whether its sends travel by `sk_msg`; the node's choice where it has none of its own.
     pub sk_msg: SkMsgMode,
+    /// Whether its opaque connections within the node go past TCP; likewise.
+    pub same_node_bypass: BypassMode,
     /// Whose address it sees as that of its clients, where the connections that it accepts are proxied.
     pub inbound: Option<ClientAddress>,
     /// The proxy that its connections are brought to, where that is not sluice's.

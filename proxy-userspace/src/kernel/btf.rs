@@ -17,6 +17,12 @@ pub(super) struct TcpSockOffsets {
     pub(super) write_seq: u32,
     /// `inet_connection_sock.icsk_ulp_ops`, with which a `tcp_sock` begins.
     pub(super) ulp_ops: u32,
+    /// `tcp_sock.copied_seq`.
+    pub(super) copied_seq: u32,
+    /// `sock.sk_backlog.rmem_alloc`, which that member of a struct without a name begins with.
+    pub(super) rmem_alloc: u32,
+    /// `tcp_sock.is_mptcp`, where the kernel has MPTCP.
+    pub(super) is_mptcp: Option<u32>,
     /// The byte with `sock_common.skc_ipv6only`, with which that begins in turn.
     pub(super) ipv6_only: u32,
     /// Its bit in that byte.
@@ -44,9 +50,17 @@ pub(super) fn tcp_sock_offsets() -> Result<TcpSockOffsets, BtfError> {
         .get_or_init(|| {
             let btf = fs::read(VMLINUX).map_err(|error| BtfError::Read { kind: error.kind() })?;
             let ipv6_only = member(&btf, "sock_common", "skc_ipv6only")?;
+            let is_mptcp = match member(&btf, "tcp_sock", "is_mptcp") {
+                Ok(found) => Some(found.byte()?),
+                Err(BtfError::Missing { .. }) => None,
+                Err(error) => return Err(error),
+            };
             Ok(TcpSockOffsets {
                 write_seq: member(&btf, "tcp_sock", "write_seq")?.byte()?,
                 ulp_ops: member(&btf, "inet_connection_sock", "icsk_ulp_ops")?.byte()?,
+                copied_seq: member(&btf, "tcp_sock", "copied_seq")?.byte()?,
+                rmem_alloc: member(&btf, "sock", "sk_backlog")?.byte()?,
+                is_mptcp,
                 ipv6_only: ipv6_only.bits / 8,
                 ipv6_only_bit: ipv6_only.bits % 8,
             })
