@@ -38,7 +38,8 @@ pub struct OriginalDst {
     /// [`crate::flags::SK_MSG`] if this connection may use `sk_msg`, [`crate::flags::INBOUND`] if the
     /// workload accepts it, [`crate::flags::CLIENT`] if this is the address of its client; no other bit.
     pub flags: u32,
-    /// Cookie of the client's socket; 0 for an inbound connection, whose client may be anywhere.
+    /// Cookie of the client's socket; 0 for an inbound connection that is proxied, whose client may be
+    /// anywhere. Of one on the kernel path, of the application's socket.
     pub cookie: u64,
     /// Id of the workload's cgroup.
     pub workload: u64,
@@ -46,9 +47,10 @@ pub struct OriginalDst {
     pub created_ns: u64,
 }
 
-/// Value of the `TRACKED` socket storage: what the hooks know of a client's socket.
+/// Value of the `TRACKED` socket storage: what the hooks know of a client's socket, and of one that an
+/// application has accepted on the kernel path.
 ///
-/// Written by the connect hooks; read by `getpeername`, `sock_ops` and `sk_msg`.
+/// Written by the connect hooks and `sock_ops`; read by `getpeername`, `sock_ops` and `sk_msg`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable))]
@@ -66,8 +68,8 @@ pub struct Tracked {
     pub pad: u32,
     /// [`crate::flags`] of the workload at connect time.
     pub flags: u32,
-    /// Port of the listener that the client was sent to, network byte order; 0 for a skipped
-    /// connection, which was sent nowhere. Of the proxy's own socket to an application that is to know
+    /// Port of the listener that the client was sent to, network byte order; 0 for a connection that
+    /// is skipped or on the kernel path, which was sent nowhere. Of the proxy's own socket to an application that is to know
     /// the address of its client: the application's.
     pub listener_port_be: u16,
     /// A [`LaneState`].
@@ -98,7 +100,43 @@ pub struct Lane {
     pub consumed_bytes: u64,
 }
 
-/// A record of the `EVENTS` ring: a skipped connection that has ended.
+/// What a socket's own counters say: the client's of an outbound connection, the application's of an
+/// inbound one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable))]
+pub struct SocketCounters {
+    /// Payload bytes that the peer acknowledged.
+    pub sent_bytes: u64,
+    /// Payload bytes that arrived.
+    pub received_bytes: u64,
+    /// The smoothed round-trip time, microseconds; 0 where it is not known.
+    pub srtt_us: u32,
+    /// Segments that were sent again.
+    pub retransmits: u32,
+}
+
+/// Value of the `OPEN` map, by the cookie of the socket that is watched: a connection on the kernel path
+/// that is open.
+///
+/// Written by `sock_ops` when it is established, removed when the socket closes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable))]
+pub struct Open {
+    /// Where the client connected to.
+    pub original: OriginalDst,
+    /// The network namespace of the socket.
+    pub netns_cookie: u64,
+    /// The client's address; IPv4 mapped into IPv6; network byte order.
+    pub client_addr_be: [u8; 16],
+    /// The client's port, network byte order.
+    pub client_port_be: u16,
+    /// Explicit, always zero.
+    pub pad: [u16; 3],
+}
+
+/// A record of the `EVENTS` ring: a connection that was skipped or on the kernel path, and has ended.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable))]
@@ -106,21 +144,20 @@ pub struct Closed {
     /// Where the client connected to.
     pub original: OriginalDst,
     /// The client's address; IPv4 mapped into IPv6; network byte order.
-    pub local_addr_be: [u8; 16],
+    pub client_addr_be: [u8; 16],
     /// When the socket closed: CLOCK_MONOTONIC, nanoseconds.
     pub closed_ns: u64,
-    /// Payload bytes that the peer acknowledged.
-    pub sent_bytes: u64,
-    /// Payload bytes that arrived.
-    pub received_bytes: u64,
+    /// What the socket has counted.
+    pub counters: SocketCounters,
     /// The client's port, network byte order.
-    pub local_port_be: u16,
+    pub client_port_be: u16,
     /// 1 if the connection was ever established, else 0.
     pub established: u8,
     /// The TCP state that the socket closed from, as the kernel numbers them (`BPF_TCP_*`).
     pub last_state: u8,
-    /// Explicit, always zero.
-    pub pad: u32,
+    /// The socket's error (errno), 0 where it has none or the kernel does not tell: what the network
+    /// did to it. A socket that its own process cuts has none.
+    pub error: u32,
 }
 
 /// TCP states, as the kernel numbers them (`BPF_TCP_*`).
@@ -148,8 +185,10 @@ pub mod tcp_state {
 /// What a socket's counters say when it closes.
 #[derive(Clone, Copy, Debug)]
 pub struct ClosingCounters {
-    /// `bytes_acked`: SYN and FIN count one each.
+    /// `bytes_acked`: a FIN counts one, and so does the SYN of a socket that has connected.
     pub acked: u64,
+    /// Whether the socket was accepted.
+    pub accepted: bool,
     /// `bytes_received`: a FIN counts one.
     pub received: u64,
     /// `bytes_received` when the socket entered FIN_WAIT2.
@@ -167,7 +206,7 @@ impl ClosingCounters {
     pub fn sent_payload(&self) -> u64 {
         use tcp_state::{CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK};
         let fin_sent = matches!(self.last_state, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK);
-        let syn = 1;
+        let syn = u64::from(!self.accepted);
         self.acked.saturating_sub(syn + u64::from(fin_sent && self.all_acked))
     }
 
@@ -194,6 +233,7 @@ mod tests {
 
     const HUNDRED: ClosingCounters = ClosingCounters {
         acked: 102,
+        accepted: false,
         received: 51,
         received_at_fin_wait2: 0,
         last_state: tcp_state::LAST_ACK,
@@ -203,6 +243,12 @@ mod tests {
     #[test]
     fn syn_and_fins_are_not_payload() {
         assert_eq!((HUNDRED.sent_payload(), HUNDRED.received_payload()), (100, 50));
+    }
+
+    #[test]
+    fn the_syn_of_an_accepted_socket_was_not_counted() {
+        let accepted = ClosingCounters { acked: 101, accepted: true, ..HUNDRED };
+        assert_eq!(accepted.sent_payload(), 100);
     }
 
     #[test]

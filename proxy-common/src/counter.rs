@@ -33,6 +33,8 @@ counters! {
     ConnectRedirected = ("connect", "redirected"),
     /// Left alone by the port config.
     ConnectSkipped = ("connect", "skipped"),
+    /// Opaque, and left to the kernel, which counts its bytes.
+    ConnectKernelPath = ("connect", "kernel_path"),
     /// The task's cgroup is not enrolled.
     ConnectUnknownWorkload = ("connect", "unknown_workload"),
     /// A loopback destination, and the workload does not include those.
@@ -62,6 +64,8 @@ counters! {
     SkLookupRedirected = ("sk_lookup", "redirected"),
     /// Left alone by the port config.
     SkLookupSkipped = ("sk_lookup", "skipped"),
+    /// Opaque, and left to the kernel, which counts its bytes.
+    SkLookupKernelPath = ("sk_lookup", "kernel_path"),
     /// The client is in a subnet that the workload skips.
     SkLookupSkippedSubnet = ("sk_lookup", "skipped_subnet"),
     /// Nobody in the workload listens there.
@@ -92,6 +96,13 @@ counters! {
     SockOpsAcceptFailed = ("sock_ops", "accept_failed"),
     /// An inbound connection's destination and rule were noted.
     SockOpsInbound = ("sock_ops", "inbound"),
+    /// An application has accepted a connection on the kernel path, which is watched from now on.
+    SockOpsKernelPath = ("sock_ops", "kernel_path"),
+    /// An accepted connection on the kernel path has no room for what is to be known of it: its bytes
+    /// go uncounted.
+    SockOpsKernelPathFailed = ("sock_ops", "kernel_path_failed"),
+    /// A connection on the kernel path could not be noted as open: its bytes show at its end only.
+    SockOpsOpenFailed = ("sock_ops", "open_failed"),
     /// A place where an application listens could not be noted: connections to it go direct.
     SockOpsListenFailed = ("sock_ops", "listen_failed"),
     /// One of the kubelet's connections could not be noted: it goes through the proxy.
@@ -108,9 +119,9 @@ counters! {
     SockOpsProxyEnrolled = ("sock_ops", "proxy_enrolled"),
     /// The proxy's socket could not be put in `PROXY_SOCKETS`.
     SockOpsProxyEnrolFailed = ("sock_ops", "proxy_enrol_failed"),
-    /// The close of a skipped connection was reported.
+    /// The close of a connection that was skipped, or on the kernel path, was reported.
     SockOpsCloseReported = ("sock_ops", "close_reported"),
-    /// The event ring is full: the close of a skipped connection is not reported.
+    /// The event ring is full: the close of such a connection is not reported.
     SockOpsEventLost = ("sock_ops", "event_lost"),
     /// A server of this node has seen the SYN of a client that may be bypassed.
     SockOpsBypassAnswered = ("sock_ops", "bypass_answered"),

@@ -23,7 +23,10 @@ pub use address::{
 pub use bypass::{
     BYPASS_QUEUE_LIMIT_BYTES, BypassEnd, BypassKey, Bypassed, LocalSocket, Rendezvous, RendezvousKey,
 };
-pub use connection::{Closed, ClosingCounters, HandoffKey, Lane, LaneState, OriginalDst, Tracked, tcp_state};
+pub use connection::{
+    Closed, ClosingCounters, HandoffKey, Lane, LaneState, Open, OriginalDst, SocketCounters, Tracked,
+    tcp_state,
+};
 pub use counter::Counter;
 pub use inbound::{
     Destination, InboundListenerKey, IpVersion, ListenKey, ProbeKey, SUBNET_KEY_BITS, SubnetKey,
@@ -59,6 +62,7 @@ impl_pod!(
     InboundListenerKey,
     Lane,
     ListenKey,
+    Open,
     OriginalDst,
     PortKey,
     PortRule,

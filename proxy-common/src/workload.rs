@@ -22,6 +22,8 @@ pub mod flags {
     pub const SKIP_SUBNETS: u32 = 1 << 6;
     /// Opaque connections to others of this node that have it too may be bypassed.
     pub const SAME_NODE_BYPASS: u32 = 1 << 12;
+    /// Opaque connections are on the kernel path: left to themselves, and counted.
+    pub const OPAQUE_KERNEL: u32 = 1 << 8;
 }
 
 /// Value of the `WORKLOADS` map; the key is the id of the workload's cgroup.

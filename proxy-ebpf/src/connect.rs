@@ -127,6 +127,9 @@ fn connect(
     }
 
     let listener = Listener::of(&workload, addr_be);
+    if rule.decision() == Decision::Opaque && workload.flags & flags::OPAQUE_KERNEL != 0 {
+        return leave_to_kernel(ctx, &workload, &listener, sk, &mut record);
+    }
     if let Err(reason) = listener.is_alive(ctx, &workload) {
         forget(sk);
         count(reason);
@@ -146,6 +149,31 @@ fn connect(
     unsafe { (*context).user_port = u32::from(listener.port_be) };
     count(Counter::ConnectRedirected);
     log_debug!(ctx, "redirect {:i} port {}", addr_be, u16::from_be(port_be));
+    ALLOW
+}
+
+/// An opaque connection of a workload that has them on the kernel path: it connects to where it means to,
+/// and the kernel counts its bytes. Without a proxy a strict workload is refused this as well.
+#[inline(always)]
+fn leave_to_kernel(
+    ctx: &SockAddrContext,
+    workload: &Workload,
+    listener: &Listener,
+    sk: *mut bpf_sock,
+    record: &mut Tracked,
+) -> i32 {
+    if workload.flags & flags::STRICT != 0
+        && let Err(reason) = listener.is_alive(ctx, workload)
+    {
+        forget(sk);
+        count(reason);
+        return without_proxy(ctx, workload, "the proxy is not there");
+    }
+    if !track(sk, record) {
+        count(Counter::ConnectStorageFailed);
+        return without_proxy(ctx, workload, "no socket storage");
+    }
+    count(Counter::ConnectKernelPath);
     ALLOW
 }
 

@@ -5,14 +5,14 @@
 use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::{BPF_ANY, BPF_SOCK_OPS_STATE_CB_FLAG, bpf_sock},
-    helpers::{bpf_get_socket_cookie, generated::bpf_skc_to_tcp_sock},
+    helpers::bpf_get_socket_cookie,
     programs::SockOpsContext,
 };
 use proxy_common::{Counter, ListenKey, UNSPECIFIED_V4_MAPPED, UNSPECIFIED_V6, is_loopback, map_v4};
 
 use crate::{
     maps::{INBOUND, LISTENING, count},
-    sock::context_words,
+    sock::{TcpSock, context_words},
     sock_ops::netns_cookie,
 };
 
@@ -103,12 +103,5 @@ fn is_ipv6_only(sk: *mut bpf_sock) -> bool {
     if bit > 7 {
         return true;
     }
-    // SAFETY: the helper takes a socket that the verifier knows not to be null.
-    let tcp = unsafe { bpf_skc_to_tcp_sock(sk.cast()) }.cast::<u8>().cast_const();
-    if tcp.is_null() {
-        return true;
-    }
-    // SAFETY: the verifier holds the offset, a constant to it, against the kernel's own `tcp_sock`.
-    let byte = unsafe { tcp.add(SOCK_IPV6ONLY.load() as usize).read_volatile() };
-    byte & (1 << bit) != 0
+    TcpSock::of(sk).is_none_or(|tcp| tcp.read::<u8>(SOCK_IPV6ONLY.load()) & (1 << bit) != 0)
 }

@@ -5,6 +5,7 @@
 //! | [`connect`] | whether a connection is left alone or brought to the proxy |
 //! | [`sk_lookup`] | brings connections that a workload accepts to the proxy |
 //! | [`sock_ops`] | hands the original destination over; watches for the end of a connection |
+//! | [`kernel_path`] | its part that tells of connections that go by themselves |
 //! | [`listening`] | its part that knows where applications listen |
 //! | [`probes`] | notes the kubelet's own connections |
 //! | [`getpeername`] | tells the application the address it asked for |
@@ -23,6 +24,7 @@ mod bypass;
 mod connect;
 mod getpeername;
 mod getsockopt;
+mod kernel_path;
 mod listening;
 mod log;
 mod maps;

@@ -7,12 +7,13 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SockHash},
 };
 use proxy_common::{
-    AgentBlob, BypassEnd, BypassKey, Bypassed, Closed, Counter, Destination, HandoffKey, InboundListenerKey, Lane, ListenKey, OriginalDst,
-    PORT_MAP_CAPACITY, PortKey, PortRule, ProbeKey, Rendezvous, RendezvousKey, Settings, SubnetKey, Tracked, Workload, WorkloadName,
+    AgentBlob, BypassEnd, BypassKey, Bypassed, Closed, Counter, Destination, HandoffKey, InboundListenerKey,
+    Lane, ListenKey, Open, OriginalDst, PORT_MAP_CAPACITY, PortKey, PortRule, ProbeKey, Rendezvous,
+    RendezvousKey, Settings, SubnetKey, Tracked, Workload, WorkloadName,
 };
 
-/// Connections that may be between connect(2) and the proxy's accept at one time, and proxied
-/// connections that may use `sk_msg` at one time.
+/// Connections that may be between connect(2) and the proxy's accept at one time, those that may use
+/// `sk_msg` at one time, and those that may be open on the kernel path and show their bytes.
 const MAX_CONNECTIONS: u32 = 65_536;
 /// Workloads of a node.
 const MAX_WORKLOADS: u32 = 4_096;
@@ -24,7 +25,7 @@ const MAX_PROBES: u32 = 16_384;
 const MAX_DESTINATIONS: u32 = 65_536;
 /// Subnets of all workloads together.
 const MAX_SUBNETS: u32 = 65_536;
-/// Bytes of closed skipped connections that userspace has not read yet.
+/// Bytes of records of connections that have ended, which userspace has not read yet.
 pub(crate) const EVENTS_BYTES: u32 = 1 << 18;
 
 /// By cgroup id. Written by userspace.
@@ -56,7 +57,7 @@ static AGENT: Array<AgentBlob> = Array::with_max_entries(1, 0);
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
 
-/// What is known of a client's socket, in the socket itself: it goes when the socket goes.
+/// What is known of a socket, in the socket itself: it goes when the socket goes.
 #[btf_map]
 pub(crate) static TRACKED: SkStorage<Tracked> = SkStorage::new();
 
@@ -138,6 +139,9 @@ pub(crate) static HALF_CLOSED: HashMap<BypassKey, u8> =
 /// Which end of which connection a socket is, in the socket itself.
 #[btf_map]
 pub(crate) static BYPASS_ENDS: SkStorage<BypassEnd> = SkStorage::new();
+/// The open connections on the kernel path, by the cookies of their sockets.
+#[map]
+pub(crate) static OPEN: HashMap<u64, Open> = HashMap::with_max_entries(MAX_CONNECTIONS, BPF_F_NO_PREALLOC);
 
 /// Records of [`Closed`].
 #[map]

@@ -18,19 +18,19 @@ use aya_ebpf::{
     bindings::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, BPF_SOCK_OPS_STATE_CB_FLAG, bpf_sock},
     helpers::{
         bpf_get_socket_cookie,
-        generated::{bpf_map_delete_elem, bpf_skc_to_tcp_sock, bpf_sock_hash_update},
+        generated::{bpf_map_delete_elem, bpf_sock_hash_update},
     },
     programs::SockOpsContext,
 };
 use proxy_common::{
     BypassEnd, BypassKey, Bypassed, Counter, Decision, Direction, LocalSocket, Rendezvous, RendezvousKey,
-    flags,
+    flags, tcp_state,
 };
 
 use crate::{
     maps::{BYPASS_SOCKETS, BYPASSED, HALF_CLOSED, INBOUND, RENDEZVOUS, WORKLOADS, count, settings},
     rules::{heartbeat_is_fresh, rule, skips_peer},
-    sock::{bypass_end, forget_bypass_end, set_bypass_end, tracked},
+    sock::{TcpSock, bypass_end, forget_bypass_end, set_bypass_end, tracked},
     sock_ops::{local_end, netns_cookie, remote_end},
 };
 
@@ -48,7 +48,7 @@ fn is_on() -> bool {
 }
 
 /// A client's SYN is about to leave.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn connecting(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     if !is_on() {
         return;
@@ -80,7 +80,7 @@ pub(crate) fn connecting(ctx: &SockOpsContext, sk: *mut bpf_sock) {
 }
 
 /// A SYN has come to a listener; there is no socket yet.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn syn_received(ctx: &SockOpsContext) {
     if !is_on() {
         return;
@@ -109,9 +109,13 @@ fn may_be_server(ctx: &SockOpsContext) -> bool {
 }
 
 /// A client's end is established, and its ACK has not left.
-#[inline(always)]
-pub(crate) fn client_established(ctx: &SockOpsContext, sk: *mut bpf_sock, first_seq: u32) {
+#[inline(never)]
+pub(crate) fn client_established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     let Some(end) = bypass_end(sk) else { return };
+    // Not snd_nxt: the SYN may have carried payload (TCP Fast Open). `bytes_acked` counts the SYN.
+    // SAFETY: context fields, read at constant offsets.
+    let (una, acked) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).bytes_acked) };
+    let first_seq = una.wrapping_sub(acked as u32).wrapping_add(1);
     let client_cookie = end.key.client_cookie;
     let at = key(local_end(ctx));
     // SAFETY: the value is copied at once.
@@ -132,7 +136,7 @@ pub(crate) fn client_established(ctx: &SockOpsContext, sk: *mut bpf_sock, first_
 }
 
 /// A server's end is established, before its client can have sent anything by the fast lane.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn server_established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     if !is_on() {
         return;
@@ -161,9 +165,7 @@ pub(crate) fn server_established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
 #[inline(always)]
 fn pair(ctx: &SockOpsContext, sk: *mut bpf_sock, at: RendezvousKey, rendezvous: &Rendezvous) -> bool {
     // Its end must be told of, or the entry would stay.
-    if is_mptcp(sk)
-        || ctx.set_cb_flags(ctx.cb_flags() as i32 | BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_err()
-    {
+    if is_mptcp(sk) || ctx.set_cb_flags(ctx.cb_flags() as i32 | BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_err() {
         return false;
     }
     // SAFETY: the helper takes this hook's context.
@@ -187,9 +189,12 @@ fn pair(ctx: &SockOpsContext, sk: *mut bpf_sock, at: RendezvousKey, rendezvous: 
     join(ctx, cookie)
 }
 
-/// A socket is closed: the last one takes the connection with it.
-#[inline(always)]
-pub(crate) fn closed(ctx: &SockOpsContext, sk: *mut bpf_sock) {
+/// Where a socket is closed, the last one of a connection takes that with it.
+#[inline(never)]
+pub(crate) fn state_changed(ctx: &SockOpsContext, sk: *mut bpf_sock) {
+    if ctx.arg(1) != tcp_state::CLOSE {
+        return;
+    }
     let Some(end) = bypass_end(sk) else { return };
     if end.is_server == 0 {
         let at = key(local_end(ctx));
@@ -260,8 +265,5 @@ fn is_mptcp(sk: *mut bpf_sock) -> bool {
     if offset == u32::MAX {
         return false;
     }
-    // SAFETY: the helper takes a socket that the verifier knows not to be null.
-    let tcp = unsafe { bpf_skc_to_tcp_sock(sk.cast()) }.cast::<u8>().cast_const();
-    // SAFETY: the verifier holds the offset, a constant to it, against the kernel's own `tcp_sock`.
-    tcp.is_null() || unsafe { tcp.add(offset as usize).read_volatile() } != 0
+    TcpSock::of(sk).is_none_or(|tcp| tcp.read::<u8>(offset) != 0)
 }

@@ -11,12 +11,13 @@ use aya_ebpf::{
     programs::SkLookupContext,
 };
 use proxy_common::{
-    Counter, Decision, Direction, InboundListenerKey, IpVersion, ListenKey, ProbeKey, UNSPECIFIED_V4_MAPPED,
+    Counter, Decision, Direction, InboundListenerKey, IpVersion, ListenKey, UNSPECIFIED_V4_MAPPED,
     UNSPECIFIED_V6, Workload, flags, is_loopback, map_v4,
 };
 
 use crate::{
-    maps::{INBOUND, INBOUND_LISTENERS, LISTENING, NETNS, PROBES, WORKLOADS, count},
+    maps::{INBOUND, INBOUND_LISTENERS, LISTENING, NETNS, WORKLOADS, count},
+    probes,
     rules::{heartbeat_is_fresh, rule, skips_peer},
     sock::context_words,
 };
@@ -44,13 +45,25 @@ pub(crate) fn sk_lookup_verdict(ctx: SkLookupContext) -> u32 {
     let Some(workload_id) = unsafe { INBOUND.get(netns_cookie) }.copied() else { return SK_PASS };
     // SAFETY: the value is copied at once.
     let Some(workload) = unsafe { WORKLOADS.get(workload_id) }.copied() else { return SK_PASS };
-    if let Err(reason) = in_scope(netns_cookie, workload_id, &workload, &packet) {
-        count(reason);
+    let decision = match in_scope(netns_cookie, workload_id, &workload, &packet) {
+        Ok(decision) => decision,
+        Err(reason) => {
+            count(reason);
+            return SK_PASS;
+        }
+    };
+    let is_on_kernel_path = decision == Decision::Opaque && workload.flags & flags::OPAQUE_KERNEL != 0;
+    if is_on_kernel_path && workload.flags & flags::STRICT == 0 {
+        count(Counter::SkLookupKernelPath);
         return SK_PASS;
     }
     if !heartbeat_is_fresh() {
         count(Counter::SkLookupHeartbeatStale);
         return without_proxy(&workload);
+    }
+    if is_on_kernel_path {
+        count(Counter::SkLookupKernelPath);
+        return SK_PASS;
     }
     let listener = InboundListenerKey::new(netns_cookie, packet.ip_version);
     if INBOUND_LISTENERS.redirect_sk_lookup(&ctx, listener, 0).is_err() {
@@ -98,15 +111,16 @@ impl Packet {
     }
 }
 
-/// Why this connection is left alone.
+/// What is to be done with this connection, or why it is left alone.
 #[inline(always)]
 fn in_scope(
     netns_cookie: u64,
     workload_id: u64,
     workload: &Workload,
     packet: &Packet,
-) -> Result<(), Counter> {
-    if rule(workload_id, workload, Direction::Inbound, packet.local_port).decision() == Decision::Skip {
+) -> Result<Decision, Counter> {
+    let rule = rule(workload_id, workload, Direction::Inbound, packet.local_port);
+    if rule.decision() == Decision::Skip {
         return Err(Counter::SkLookupSkipped);
     }
     if skips_peer(workload_id, workload, packet.remote_be) {
@@ -115,17 +129,10 @@ fn in_scope(
     if !is_listening(netns_cookie, packet) {
         return Err(Counter::SkLookupNotListening);
     }
-    let probe = ProbeKey {
-        source_be: packet.remote_be,
-        dst_be: packet.local_be,
-        source_port_be: packet.remote_port_be,
-        dst_port_be: packet.local_port.to_be(),
-    };
-    // SAFETY: only whether there is a value is asked.
-    if unsafe { PROBES.get(probe) }.is_some() {
+    if probes::is_one(packet.remote_be, packet.remote_port_be, packet.local_be, packet.local_port.to_be()) {
         return Err(Counter::SkLookupProbe);
     }
-    Ok(())
+    Ok(rule.decision())
 }
 
 /// Whether the application would take the connection: a closed port must go on refusing.

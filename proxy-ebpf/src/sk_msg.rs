@@ -7,7 +7,6 @@
 use aya_ebpf::{
     Global,
     bindings::{BPF_F_INGRESS, bpf_sock, sk_action::SK_PASS},
-    helpers::generated::bpf_skc_to_tcp_sock,
     macros::sk_msg,
     programs::SkMsgContext,
 };
@@ -15,7 +14,7 @@ use proxy_common::{Counter, LaneState, Tracked};
 
 use crate::{
     maps::{LANES, PROXY_SOCKETS, count, settings},
-    sock::tracked,
+    sock::{TcpSock, tracked},
 };
 
 /// Where this kernel has `tcp_sock.write_seq`; set by the loader, from the kernel's BTF. Without it
@@ -87,18 +86,8 @@ pub(crate) struct NextByte {
 /// Of the socket that sends; `None` where it is not TCP.
 #[inline(always)]
 pub(crate) fn next_byte(sk: *mut bpf_sock) -> Option<NextByte> {
-    // SAFETY: the helper takes a socket that the verifier knows not to be null.
-    let tcp = unsafe { bpf_skc_to_tcp_sock(sk.cast()) }.cast::<u8>().cast_const();
-    if tcp.is_null() {
-        return None;
-    }
-    // SAFETY: the verifier holds the offsets, constants to it, against the kernel's own `tcp_sock`;
-    // this hook holds the socket's lock.
-    let (seq, ulp_ops) = unsafe {
-        (
-            tcp.add(TCP_WRITE_SEQ.load() as usize).cast::<u32>().read_volatile(),
-            tcp.add(TCP_ULP_OPS.load() as usize).cast::<u64>().read_volatile(),
-        )
-    };
-    Some(NextByte { seq, below_upper_protocol: ulp_ops != 0 })
+    // This hook holds the socket's lock.
+    let tcp = TcpSock::of(sk)?;
+    let ulp_ops: u64 = tcp.read(TCP_ULP_OPS.load());
+    Some(NextByte { seq: tcp.read(TCP_WRITE_SEQ.load()), below_upper_protocol: ulp_ops != 0 })
 }

@@ -5,7 +5,7 @@ use core::{ffi::c_void, ptr};
 use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
     btf_maps::SkStorage,
-    helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get},
+    helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get, bpf_skc_to_tcp_sock},
 };
 use proxy_common::{BypassEnd, OriginalDst, Tracked};
 
@@ -92,6 +92,26 @@ fn store<T: Copy>(map: *mut c_void, sk: *mut bpf_sock, new: &mut T) -> bool {
 #[inline(always)]
 fn pointer<T>(map: &'static SkStorage<T>) -> *mut c_void {
     ptr::from_ref(map).cast_mut().cast()
+}
+
+/// The kernel's own struct of a TCP socket.
+pub(crate) struct TcpSock(*const u8);
+
+impl TcpSock {
+    /// `None` where the socket is none of TCP.
+    #[inline(always)]
+    pub(crate) fn of(sk: *mut bpf_sock) -> Option<Self> {
+        // SAFETY: the helper takes a socket that the verifier knows not to be null.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(sk.cast()) }.cast::<u8>().cast_const();
+        if tcp.is_null() { None } else { Some(Self(tcp)) }
+    }
+
+    /// Reads a member; `offset` is in bytes from the start of the struct.
+    #[inline(always)]
+    pub(crate) fn read<T: Copy>(&self, offset: u32) -> T {
+        // SAFETY: the verifier holds the offset, a constant to it, against the kernel's own `tcp_sock`.
+        unsafe { self.0.add(offset as usize).cast::<T>().read_volatile() }
+    }
 }
 
 /// Four words of network-order memory as 16 bytes.

@@ -1,31 +1,28 @@
 //! `sock_ops`: hands the original destination over, and watches for the end of a connection.
 //!
-//! Fails open for skipped connections (their close goes unreported). For redirected ones a failure
+//! Fails open for connections that are skipped or on the kernel path (their close goes unreported). For redirected ones a failure
 //! to hand over is counted and the proxy resets that one connection: a destination is never guessed.
 
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
-        BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP,
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RWND_INIT,
-        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
+        BPF_ANY, BPF_NOEXIST, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
+        BPF_SOCK_OPS_RWND_INIT, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
     },
     helpers::{bpf_ktime_get_ns, generated::bpf_get_netns_cookie, generated::bpf_sock_hash_update},
     macros::sock_ops,
     programs::SockOpsContext,
 };
 use proxy_common::{
-    Closed, ClosingCounters, Counter, Direction, HandoffKey, Lane, LaneState, OriginalDst, Tracked, flags,
-    is_loopback, is_v4_mapped, map_v4, tcp_state,
+    Counter, Direction, HandoffKey, Lane, LaneState, OriginalDst, Tracked, flags, is_loopback, is_v4_mapped,
+    map_v4, tcp_state,
 };
 
 use crate::{
-    listening,
+    kernel_path, listening,
     log::log_warn,
-    maps::{
-        CLIENT_SOCKETS, EVENTS, EVENTS_BYTES, HANDOFF, INBOUND, LANES, PROXY_SOCKETS, WORKLOADS, count,
-        reserve_closed,
-    },
+    maps::{CLIENT_SOCKETS, HANDOFF, INBOUND, LANES, PROXY_SOCKETS, WORKLOADS, count},
     rendezvous,
     rules::rule,
     sock::{self, context_words, tracked},
@@ -50,14 +47,25 @@ pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
             rendezvous::connecting(&ctx, sk);
             connecting(&ctx, sk);
         }
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(&ctx, sk),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => {
+            established(&ctx, sk);
+            rendezvous::client_established(&ctx, sk);
+        }
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
-            let _direct = accepted(&ctx, sk, flags::CLIENT);
+            if !accepted(&ctx, sk, flags::CLIENT)
+                && kernel_path::accepted(&ctx, sk)
+                && let Some(record) = tracked(sk)
+            {
+                kernel_path::opened(&ctx, &record.original);
+            }
             rendezvous::server_established(&ctx, sk);
         }
         BPF_SOCK_OPS_TCP_LISTEN_CB => listening::began(&ctx, sk),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(0) == tcp_state::LISTEN => listening::ended(&ctx, sk),
-        BPF_SOCK_OPS_STATE_CB => state_changed(&ctx, sk),
+        BPF_SOCK_OPS_STATE_CB => {
+            state_changed(&ctx, sk);
+            rendezvous::state_changed(&ctx, sk);
+        }
         _ => {}
     }
     OK
@@ -96,19 +104,19 @@ fn connecting(ctx: &SockOpsContext, sk: *mut bpf_sock) {
 
 /// The client's end is established, and the ACK that establishes the other end has not left: the
 /// record is there before anyone can accept.
-#[inline(always)]
+#[inline(never)]
 fn established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     let Some(record) = tracked(sk) else { return };
     record.established = 1;
+    if record.listener_port_be == 0 {
+        kernel_path::opened(ctx, &record.original);
+        return;
+    }
     // Not snd_nxt: the SYN may have carried payload (TCP Fast Open). `bytes_acked` counts the SYN.
     // SAFETY: context fields, read at constant offsets.
     let (una, acked) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).bytes_acked) };
     record.first_seq = una.wrapping_sub(acked as u32).wrapping_add(1);
-    if record.listener_port_be == 0 {
-        rendezvous::client_established(ctx, sk, record.first_seq);
-        return;
-    }
-    if HANDOFF.insert(local_key(ctx, record.first_seq), record.original, u64::from(BPF_ANY)).is_err() {
+    if HANDOFF.insert(local_key(ctx, record.first_seq), &record.original, u64::from(BPF_ANY)).is_err() {
         count(Counter::SockOpsHandoffFailed);
         log_warn!(ctx, "the hand-over map is full: one connection will be reset");
     } else {
@@ -141,7 +149,7 @@ fn established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
 /// An outbound connection's record says where the client meant to connect, and the accepted socket is
 /// the proxy's; an inbound one's says who the client is (`CLIENT`), and the socket is the application's.
 /// Runs where the listener was opened in a cgroup that this program is attached to.
-#[inline(always)]
+#[inline(never)]
 fn accepted(ctx: &SockOpsContext, sk: *mut bpf_sock, may_be: u32) -> bool {
     let key = remote_key(ctx);
     // SAFETY: the value is copied at once.
@@ -171,7 +179,7 @@ fn accepted_by_proxy(ctx: &SockOpsContext, sk: *mut bpf_sock) {
 
 /// The proxy has accepted a connection that `sk_lookup` brought: notes where it was to go, which is the
 /// socket's own address, and what the port config says.
-#[inline(always)]
+#[inline(never)]
 fn accepted_inbound(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     let (addr_be, port_be) = local_end(ctx);
     if is_loopback(&addr_be) {
@@ -228,20 +236,14 @@ fn state_changed(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     if new_state != tcp_state::CLOSE && new_state != tcp_state::FIN_WAIT2 {
         return;
     }
-    let Some(record) = tracked(sk) else {
-        if new_state == tcp_state::CLOSE {
-            rendezvous::closed(ctx, sk);
-        }
-        return;
-    };
+    let Some(record) = tracked(sk) else { return };
     if new_state == tcp_state::FIN_WAIT2 {
         // SAFETY: a context field, read at a constant offset.
         record.received_at_fin_wait2 = unsafe { (*ctx.ops).bytes_received };
         return;
     }
     if record.listener_port_be == 0 {
-        report_closed(ctx, sk, record, old_state);
-        rendezvous::closed(ctx, sk);
+        kernel_path::closed(ctx, sk, record, old_state);
         return;
     }
     // The accepted end has taken the record over, unless there never was one: the listener's queue was
@@ -259,51 +261,6 @@ fn collect(ctx: &SockOpsContext, record: &Tracked) {
     if record.established != 0 && HANDOFF.remove(local_key(ctx, record.first_seq)).is_ok() {
         count(Counter::SockOpsCollected);
     }
-}
-
-/// Reports the end of a skipped connection.
-#[inline(always)]
-fn report_closed(ctx: &SockOpsContext, sk: *mut bpf_sock, record: &Tracked, last_state: u32) {
-    let key = local_key(ctx, record.first_seq);
-    // SAFETY: context fields, read at constant offsets.
-    let counters = unsafe {
-        ClosingCounters {
-            acked: (*ctx.ops).bytes_acked,
-            received: (*ctx.ops).bytes_received,
-            received_at_fin_wait2: record.received_at_fin_wait2,
-            last_state,
-            all_acked: (*ctx.ops).snd_una == (*ctx.ops).snd_nxt,
-        }
-    };
-    let (sent, received) = rendezvous::redirected_bytes(sk);
-    let Some(mut entry) = reserve_closed() else {
-        count(Counter::SockOpsEventLost);
-        return;
-    };
-    entry.write(Closed {
-        original: record.original,
-        local_addr_be: key.addr_be,
-        // SAFETY: the helper has no preconditions.
-        closed_ns: unsafe { bpf_ktime_get_ns() },
-        sent_bytes: counters.sent_payload() + sent,
-        received_bytes: counters.received_payload() + received,
-        local_port_be: key.port_be,
-        established: record.established,
-        last_state: last_state as u8,
-        pad: 0,
-    });
-    entry.submit(wakeup());
-    count(Counter::SockOpsCloseReported);
-}
-
-/// Whether to wake the reader: it looks by itself now and then, and is woken when there is much.
-/// A wake-up for each would cost a skipped connection more than anything else does.
-#[inline(always)]
-fn wakeup() -> u64 {
-    let much = u64::from(EVENTS_BYTES) / 2;
-    let flag =
-        if EVENTS.query(BPF_RB_AVAIL_DATA.into()) > much { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-    flag.into()
 }
 
 /// The hand-over key of the client's own end.

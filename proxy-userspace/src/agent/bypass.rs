@@ -34,8 +34,12 @@ impl Bypass {
         if self.verdict.is_none() {
             let verdict = Dataplane::test_bypass(own_cgroup).map_err(|error| error.with_causes());
             match &verdict {
-                Ok(verdict) if verdict.passed() => tracing::info!("the same-node bypass passed its self-test"),
-                Ok(verdict) => tracing::warn!(%verdict, "the same-node bypass failed its self-test: off, unless forced"),
+                Ok(verdict) if verdict.passed() => {
+                    tracing::info!("the same-node bypass passed its self-test")
+                }
+                Ok(verdict) => {
+                    tracing::warn!(%verdict, "the same-node bypass failed its self-test: off, unless forced")
+                }
                 Err(error) => tracing::warn!(error, "the same-node bypass cannot be had"),
             }
             self.verdict = Some(verdict);

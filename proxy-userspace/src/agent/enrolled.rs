@@ -19,7 +19,7 @@ use super::{
 use crate::{
     connection::{self, Downstream, Surroundings},
     kernel::{Attached, Cgroup, Dataplane, Enrolment, InboundHook, KernelError, Netns, NetnsId, Records},
-    policy::{BypassMode, ClientAddress, PortTable, SkMsgMode, SubnetSet, WhenProxyDown},
+    policy::{BypassMode, ClientAddress, OpaquePath, PortTable, SkMsgMode, SubnetSet, WhenProxyDown},
 };
 
 /// How long the listeners of a workload that has left are kept, for connections that were on their way.
@@ -75,7 +75,10 @@ pub(crate) struct WorkloadSpec {
     pub(crate) include_loopback: bool,
     pub(crate) report_skipped: bool,
     pub(crate) sk_msg: SkMsgMode,
+    /// Whether they go past TCP where the other end is on this node and wants it too.
     pub(crate) same_node_bypass: BypassMode,
+    /// Who carries the bytes of its opaque connections.
+    pub(crate) opaque_path: OpaquePath,
     /// Whose address it sees as that of its clients, where its inbound connections are proxied at all.
     /// Only those of a network namespace of its own are.
     pub(crate) inbound: Option<ClientAddress>,
@@ -97,6 +100,7 @@ impl WorkloadSpec {
             report_skipped: false,
             sk_msg: SkMsgMode::default(),
             same_node_bypass: BypassMode::default(),
+            opaque_path: OpaquePath::default(),
             inbound: None,
             foreign_proxy: None,
         }
@@ -108,13 +112,15 @@ impl WorkloadSpec {
     }
 
     fn flags(&self, lanes: &FastLanes) -> u32 {
+        let is_own_proxy = self.foreign_proxy.is_none();
         [
             (self.when_proxy_down == WhenProxyDown::Strict, flags::STRICT),
             (self.include_loopback, flags::LOOPBACK),
             (self.report_skipped, flags::REPORT_SKIPPED),
-            (lanes.sk_msg.allows(self.sk_msg) && self.foreign_proxy.is_none(), flags::SK_MSG),
-            (lanes.bypass.allows(self.same_node_bypass) && self.foreign_proxy.is_none(), flags::SAME_NODE_BYPASS),
-            (self.foreign_proxy.is_some(), flags::FOREIGN_PROXY),
+            (lanes.bypass.allows(self.same_node_bypass) && is_own_proxy, flags::SAME_NODE_BYPASS),
+            (lanes.sk_msg.allows(self.sk_msg) && is_own_proxy, flags::SK_MSG),
+            (self.opaque_path.is_kernel() && is_own_proxy, flags::OPAQUE_KERNEL),
+            (!is_own_proxy, flags::FOREIGN_PROXY),
         ]
         .into_iter()
         .filter_map(|(set, flag)| set.then_some(flag))
@@ -153,6 +159,8 @@ struct Place {
     cgroup: Cgroup,
     netns_path: Option<PathBuf>,
     netns_id: Option<NetnsId>,
+    /// By its cookie, where the kernel tells that. Of a foreign proxy's workload nobody asks.
+    netns: Option<(u64, Netns)>,
     foreign_proxy: Option<(Cgroup, u16)>,
     /// As the spec has it.
     inbound_wanted: Option<ClientAddress>,
@@ -220,6 +228,7 @@ impl Enrolled {
         };
         let mut accepting = Vec::new();
         let mut inbound = None;
+        let mut known_netns = None;
         // Before it is opened: one that takes its place in between is seen as another.
         let netns_id = spec.netns.id();
         if let Some((_, port)) = &spec.foreign_proxy {
@@ -228,8 +237,12 @@ impl Enrolled {
         } else {
             let netns = spec.netns.open()?;
             let listeners = Listeners::open(&netns, spec.netns.path())?;
-            if spec.inbound.is_some() && !netns.is_own() {
-                inbound = InboundPlace::of(&netns, &listeners);
+            known_netns = with_cookie(&netns);
+            if spec.inbound.is_some()
+                && !netns.is_own()
+                && let Some((netns_cookie, _)) = known_netns
+            {
+                inbound = Some(InboundPlace::of(&netns, netns_cookie, &listeners));
             }
             let side = KernelSide {
                 records: Arc::clone(records),
@@ -248,6 +261,7 @@ impl Enrolled {
             cgroup: spec.cgroup,
             netns_path: spec.netns.path().map(Path::to_owned),
             netns_id,
+            netns: known_netns,
             foreign_proxy: spec.foreign_proxy,
             inbound_wanted: spec.inbound,
             inbound,
@@ -390,6 +404,11 @@ impl Enrolled {
         self.enrolment.id
     }
 
+    /// Its network namespace, by its cookie.
+    pub(super) fn netns(&self) -> Option<&(u64, Netns)> {
+        self.place.netns.as_ref()
+    }
+
     /// What people call it.
     pub(super) fn name(&self) -> &str {
         self.enrolment.name.as_str()
@@ -397,17 +416,20 @@ impl Enrolled {
 }
 
 impl InboundPlace {
-    /// `None` where the kernel does not tell the namespace's cookie.
-    fn of(netns: &Netns, listeners: &Listeners) -> Option<Self> {
-        let netns_cookie = netns
-            .cookie()
-            .inspect_err(|error| tracing::warn!(%error, "no cookie of a network namespace: inbound connections go direct"))
-            .ok()?;
+    fn of(netns: &Netns, netns_cookie: u64, listeners: &Listeners) -> Self {
         let listeners = [(IpVersion::V4, &listeners.v4), (IpVersion::V6, &listeners.v6)];
         let listeners = listeners
             .into_iter()
             .filter_map(|(version, listener)| Some((version, listener.as_ref()?.as_raw_fd())))
             .collect();
-        Some(Self { netns: netns.clone(), netns_cookie, listeners })
+        Self { netns: netns.clone(), netns_cookie, listeners }
     }
+}
+
+/// `None` where the kernel does not tell the cookie.
+fn with_cookie(netns: &Netns) -> Option<(u64, Netns)> {
+    let told = netns.cookie().inspect_err(|error| {
+        tracing::warn!(%error, "no cookie of a network namespace: inbound connections go direct");
+    });
+    Some((told.ok()?, netns.clone()))
 }

@@ -9,6 +9,7 @@ pub(crate) mod descriptors;
 mod enrolled;
 mod heartbeat;
 mod inbound;
+mod kernel_path;
 mod kubelet;
 mod listeners;
 mod place;
@@ -27,12 +28,19 @@ use std::{
 use proxy_common::LogLevel;
 use tokio::task::JoinHandle;
 
+use self::{
+    bypass::Bypass,
+    heartbeat::Heartbeat,
+    inbound::InboundWatch,
+    kernel_path::{Accounts, Bookkeeper, Known, KnownWorkload},
+    side::KernelSide,
+    sk_msg::SkMsg,
+};
 pub(crate) use self::{
     enrolled::{Enrolled, NetnsAt, WorkloadSpec},
     pods::{ListView, PodState, PodView, PodsView, ServicePortView, ServiceView, WatchView},
     run::{RunOptions, run},
 };
-use self::{bypass::Bypass, heartbeat::Heartbeat, inbound::InboundWatch, side::KernelSide, sk_msg::SkMsg};
 use crate::{
     connection::{Live, ReportSink},
     kernel::{Cgroup, Control, Dataplane, KernelError, Records},
@@ -98,6 +106,8 @@ pub(crate) struct Node {
     live: Live,
     lanes: FastLanes,
     own_cgroup: Cgroup,
+    known: Known,
+    bookkeeper: Bookkeeper,
     dataplane: Dataplane,
 }
 
@@ -139,6 +149,10 @@ impl Node {
         metrics.set_sk_msg_enabled(sk_msg.is_attached());
         let records = Arc::new(dataplane.records()?);
         let kernel_log = tokio::spawn(pass_log_on(dataplane.kernel_log()?));
+        let known = Known::default();
+        let accounts = Accounts::new(metrics.clone(), options.reports.clone(), known.clone());
+        let bookkeeper =
+            Bookkeeper::start(accounts, dataplane.closed_events()?, dataplane.open_connections()?);
         Ok(Self {
             enrolled: BTreeMap::new(),
             inbound: InboundWatch::start(),
@@ -154,6 +168,8 @@ impl Node {
             live: Live::default(),
             lanes: FastLanes { sk_msg, bypass: Bypass::default() },
             own_cgroup: options.own_cgroup.try_clone()?,
+            known,
+            bookkeeper,
             dataplane,
         })
     }
@@ -286,6 +302,11 @@ impl Node {
             self.control.enrol(&changed, &leaving)?;
         }
         let before = std::mem::replace(&mut self.enrolled, next);
+        self.known.set(self.enrolled.values().map(|enrolled| KnownWorkload {
+            id: enrolled.id(),
+            name: enrolled.name(),
+            netns: enrolled.netns(),
+        }));
         self.inbound.watch(self.enrolled.values().filter_map(Enrolled::inbound));
         for enrolled in self.enrolled.values() {
             if before.get(enrolled.name()).is_none_or(|before| !before.is_brought_as(enrolled)) {
@@ -360,6 +381,11 @@ impl Node {
     /// The shared maps.
     pub(crate) fn control(&mut self) -> &mut Control {
         &mut self.control
+    }
+
+    /// Stops the accounts of connections on the kernel path, when everything that has ended is in them.
+    pub(crate) async fn finish_accounts(&mut self) {
+        self.bookkeeper.finish().await;
     }
 
     /// What is loaded.

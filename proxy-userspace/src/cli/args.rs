@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     kernel::DEFAULT_PIN_DIR,
-    policy::{EnrolMode, OtlpEndpoint, PortSet, PortSetError, SkMsgMode},
+    policy::{EnrolMode, OpaquePath, OtlpEndpoint, PortSet, PortSetError, SkMsgMode},
     tap::HttpProtocol,
 };
 
@@ -74,7 +74,7 @@ impl Command {
 /// `sluice exec`.
 #[derive(Debug, ClapArgs)]
 pub(super) struct ExecArgs {
-    /// Ports to forward without inspecting, e.g. 3306,6000-6100 [default: the built-in list].
+    /// Ports whose connections are counted and not inspected, e.g. 3306,6000-6100 [default: the built-in list].
     #[arg(long, value_name = "PORTS")]
     pub(super) opaque_ports: Option<PortSet>,
     /// Ports to leave alone when the command connects to them.
@@ -89,6 +89,10 @@ pub(super) struct ExecArgs {
     /// Send spans of requests that carry a sampled trace here, by OTLP over HTTP: http://HOST:PORT.
     #[arg(long, value_name = "URL")]
     pub(super) otlp_endpoint: Option<OtlpEndpoint>,
+    /// Who carries the bytes of opaque connections: kernel (they go by themselves and are counted), proxy, or
+    /// auto (the kernel, unless something needs the bytes).
+    #[arg(long, value_name = "PATH", default_value_t)]
+    pub(super) opaque_path: OpaquePath,
     /// Let the command's sends travel by sk_msg: auto (where the self-test passes), on, off.
     #[arg(long, value_name = "MODE", default_value_t)]
     pub(super) sk_msg: SkMsgMode,

@@ -73,6 +73,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 report: args.report,
                 admin: args.admin,
                 otlp_endpoint: args.otlp_endpoint,
+                opaque_path: args.opaque_path,
                 sk_msg: args.sk_msg,
                 log_level: args.kernel_log.into(),
                 command: args.command,

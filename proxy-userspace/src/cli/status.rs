@@ -59,6 +59,7 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<Exi
             (flags::LOOPBACK, "include-loopback"),
             (flags::SK_MSG, "sk_msg allowed"),
             (flags::SAME_NODE_BYPASS, "same-node bypass allowed"),
+            (flags::OPAQUE_KERNEL, "opaque by the kernel"),
             (flags::FOREIGN_PROXY, "foreign proxy"),
             (flags::SKIP_SUBNETS, "skip-subnets"),
         ];

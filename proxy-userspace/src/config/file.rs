@@ -12,7 +12,8 @@ use toml::Spanned;
 
 use super::DEFAULT_ADMIN;
 use crate::policy::{
-    BypassMode, ClientAddress, DEFAULT_OPAQUE_PORTS, EnrolMode, PortSet, SkMsgMode, WhenProxyDown, WrittenPorts,
+    BypassMode, ClientAddress, DEFAULT_OPAQUE_PORTS, EnrolMode, OpaquePath, PortSet, SkMsgMode,
+    WhenProxyDown, WrittenPorts,
 };
 
 /// A list of ports, where there is one.
@@ -38,7 +39,10 @@ pub(super) struct File {
     /// workloads that do not say. Not every application can bear that: see the README.
     #[serde(default)]
     pub(super) same_node_bypass: BypassMode,
-    /// Ports that are proxied and not inspected, in both directions; replaces the built-in list.
+    /// Who carries the bytes of connections to opaque ports: the kernel, which counts them, or the proxy.
+    #[serde(default)]
+    pub(super) opaque_path: OpaquePath,
+    /// Ports whose connections are counted and not inspected, in both directions; replaces the built-in list.
     #[serde(default)]
     #[schemars(with = "PortSet", extend("default" = PortSet::from_iter(DEFAULT_OPAQUE_PORTS)))]
     pub(super) opaque_ports: Ports,
@@ -127,7 +131,7 @@ pub(super) struct Workload {
     #[serde(default)]
     #[schemars(with = "String", regex(pattern = "^/"), skip_serializing_if = "Option::is_none")]
     pub(super) netns: Option<Spanned<String>>,
-    /// Ports that are proxied and not inspected, in both directions; replaces the node's list.
+    /// Ports whose connections are counted and not inspected, in both directions; replaces the node's list.
     #[serde(default)]
     #[schemars(with = "PortSet")]
     pub(super) opaque_ports: Ports,
@@ -158,6 +162,10 @@ pub(super) struct Workload {
     #[serde(default)]
     #[schemars(with = "BypassMode", skip_serializing_if = "Option::is_none")]
     pub(super) same_node_bypass: Option<BypassMode>,
+    /// Who carries the bytes of connections to opaque ports; absent, the node's setting holds.
+    #[serde(default)]
+    #[schemars(with = "OpaquePath", skip_serializing_if = "Option::is_none")]
+    pub(super) opaque_path: Option<OpaquePath>,
     /// Whether connections that it accepts are proxied too; absent, the node's setting holds.
     #[serde(default)]
     #[schemars(with = "bool", skip_serializing_if = "Option::is_none")]

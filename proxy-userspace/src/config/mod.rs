@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Place, Setting, ValueProblem};
 use crate::policy::{
-    BypassMode, ClientAddress, EnrolMode, OtlpEndpoint, PortRules, PortTable, SkMsgMode, SubnetSet, WhenProxyDown,
-    compile,
+    BypassMode, ClientAddress, EnrolMode, OpaquePath, OtlpEndpoint, PortRules, PortTable, SkMsgMode,
+    SubnetSet, WhenProxyDown, compile,
 };
 
 /// Where the admin server listens unless it is told: Linkerd's admin port, on loopback.
@@ -32,6 +32,8 @@ pub struct Config {
     pub sk_msg: SkMsgMode,
     /// Whether opaque connections within the node go past TCP, for workloads that do not say.
     pub same_node_bypass: BypassMode,
+    /// Who carries the bytes of opaque connections, for workloads that do not say.
+    pub opaque_path: OpaquePath,
     /// The collector that the spans of traced requests are sent to, if any.
     pub otlp_endpoint: Option<OtlpEndpoint>,
     /// The port lists for workloads without their own.
@@ -84,6 +86,8 @@ pub struct WorkloadConfig {
     pub sk_msg: SkMsgMode,
     /// Whether its opaque connections within the node go past TCP; likewise.
     pub same_node_bypass: BypassMode,
+    /// Who carries the bytes of its opaque connections; the node's choice where it has none of its own.
+    pub opaque_path: OpaquePath,
     /// Whose address it sees as that of its clients, where the connections that it accepts are proxied.
     pub inbound: Option<ClientAddress>,
     /// The proxy that its connections are brought to, where that is not sluice's.

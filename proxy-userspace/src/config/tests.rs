@@ -33,6 +33,7 @@ fn an_empty_file_is_the_defaults_without_workloads() {
     let expected = Config {
         admin: DEFAULT_ADMIN,
         sk_msg: SkMsgMode::Auto,
+        opaque_path: OpaquePath::Auto,
         otlp_endpoint: None,
         ports: PortRules::default(),
         skip_subnets: SubnetSet::EMPTY,
@@ -82,6 +83,7 @@ fn a_workload_needs_only_a_name_and_a_cgroup() {
         when_proxy_down: WhenProxyDown::Open,
         include_loopback: false,
         sk_msg: SkMsgMode::Auto,
+        opaque_path: OpaquePath::Auto,
         inbound: Some(ClientAddress::Preserve),
         foreign_proxy: None,
     };
@@ -126,6 +128,7 @@ fn every_setting_is_read() {
     let expected = Config {
         admin: "[::1]:9999".parse().unwrap(),
         sk_msg: SkMsgMode::Off,
+        opaque_path: OpaquePath::Auto,
         otlp_endpoint: Some("http://collector:4318".parse().unwrap()),
         ports: PortRules { opaque: ports("1-9,3306"), skip_outbound: ports("4567"), skip_inbound: ports("") },
         skip_subnets: "fd00::/8".parse().unwrap(),
@@ -146,6 +149,7 @@ fn every_setting_is_read() {
             when_proxy_down: WhenProxyDown::Strict,
             include_loopback: true,
             sk_msg: SkMsgMode::On,
+            opaque_path: OpaquePath::Auto,
             inbound: Some(ClientAddress::Proxy),
             foreign_proxy: Some(ForeignProxy {
                 cgroup: "/sys/fs/cgroup/envoy".into(),

@@ -207,8 +207,8 @@ const fn end_of_requests(reason: CloseReason, farewell: Farewell) -> End {
         | CloseReason::NoOriginalDst
         | CloseReason::Loop
         | CloseReason::Shutdown
-        | CloseReason::Reset
         | CloseReason::NotEstablished
+        | CloseReason::Unreported
         | CloseReason::Limit
         | CloseReason::Error => End::Cut,
     }

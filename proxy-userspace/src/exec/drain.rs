@@ -14,8 +14,8 @@ use crate::{
 /// How long connections may take to deliver what the command had sent, when no process of it is left
 /// that could still want something.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long skipped connections may take to be reported as closed.
-const SKIPPED_PATIENCE: Duration = Duration::from_millis(300);
+/// How long connections that went by themselves may take to be reported as closed.
+const REPORT_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a process that is left may take to end before it is told of.
 const ENDING_PATIENCE: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_millis(2);
@@ -32,7 +32,7 @@ pub(super) async fn drain(node: &mut Node, cgroup: &Cgroup, signals: &mut Signal
     loop {
         let open = node.live().count() as u64 + unaccepted(node);
         let waited = started.elapsed();
-        if open == 0 && (waited > SKIPPED_PATIENCE || unreported(node) == 0) {
+        if open == 0 && (waited > REPORT_PATIENCE || unreported(node) == 0) {
             return;
         }
         if waited > PATIENCE && !cgroup.is_populated() {
@@ -98,10 +98,10 @@ fn count_of(counters: &[(Counter, u64)], wanted: Counter) -> u64 {
     counters.iter().filter(|(counter, _)| *counter == wanted).map(|(_, value)| *value).sum()
 }
 
-/// Skipped connections whose close has not been reported.
+/// Connections that went by themselves and whose close has not been reported.
 fn unreported(node: &mut Node) -> u64 {
     let Ok(counters) = node.control().counters() else { return 0 };
-    count_of(&counters, Counter::ConnectSkipped)
+    (count_of(&counters, Counter::ConnectSkipped) + count_of(&counters, Counter::ConnectKernelPath))
         .saturating_sub(count_of(&counters, Counter::SockOpsCloseReported))
         .saturating_sub(count_of(&counters, Counter::SockOpsEventLost))
 }

@@ -12,8 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
-use proxy_common::{Decision, Direction, LogLevel};
-use tokio::sync::oneshot;
+use proxy_common::LogLevel;
 
 pub(crate) use self::{child::Outcome, signals::die_by};
 use self::{
@@ -24,10 +23,9 @@ use crate::{
     admin::{AdminError, AdminServer, AdminState},
     agent::{self, EnrolError, Node, NodeOptions, NotRoot, WorkloadSpec, descriptors},
     connection::ReportSink,
-    kernel::{Cgroup, ClosedEvents, KernelError, OwnCgroup, SkippedConnection, SkippedEnding},
-    metrics::CloseReason,
-    policy::{OtlpEndpoint, PortRules, SkMsgMode, compile},
-    report::{ConnectionReport, ReportError, ReportFile, ReportWriter, Requests, Summary},
+    kernel::{Cgroup, KernelError, OwnCgroup},
+    policy::{OpaquePath, OtlpEndpoint, PortRules, SkMsgMode, compile},
+    report::{ConnectionReport, ReportError, ReportFile, ReportWriter, Summary},
     spans::{Spans, SpansError},
 };
 
@@ -43,6 +41,7 @@ pub(crate) struct ExecOptions {
     pub(crate) report: Option<PathBuf>,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) otlp_endpoint: Option<OtlpEndpoint>,
+    pub(crate) opaque_path: OpaquePath,
     pub(crate) sk_msg: SkMsgMode,
     pub(crate) log_level: LogLevel,
     pub(crate) command: Vec<OsString>,
@@ -136,11 +135,10 @@ async fn run(
         include_loopback: true,
         report_skipped: true,
         sk_msg: options.sk_msg,
+        opaque_path: options.opaque_path,
         ..WorkloadSpec::new(WORKLOAD, cgroup.try_clone()?, compile(&options.ports, &PortRules::default()))
     }])
     .map_err(EnrolError::into_cause)?;
-    let (stop, stopped) = oneshot::channel();
-    let skipped = tokio::spawn(report_skipped(node.dataplane().closed_events()?, reports.clone(), stopped));
     if let Some(admin) = admin {
         // The kernel may have chosen the port. A closed stderr takes no message.
         let _nobody_reads =
@@ -154,8 +152,7 @@ async fn run(
     let outcome = child.wait(&mut signals).await?;
     drain::drain(&mut node, &cgroup, &mut signals).await;
 
-    let _reader_gone = stop.send(());
-    let _whatever_it_says = skipped.await;
+    node.finish_accounts().await;
     let direct = drain::went_direct(&mut node);
     let left = drain::left_running(&own_cgroup, &cgroup).await;
     drop(node);
@@ -181,22 +178,6 @@ fn without_sluice(left: &[String]) -> String {
     format!("{} {noun} of the command {verb} on without sluice: {}{more}", left.len(), named.join(", "))
 }
 
-/// Reports the skipped connections that the kernel saw the end of, until told to stop.
-async fn report_skipped(mut events: ClosedEvents, reports: Reports, mut stop: oneshot::Receiver<()>) {
-    loop {
-        tokio::select! {
-            _ = &mut stop => break,
-            waited = events.wait(|connection| reports.skipped(&connection)) => {
-                if let Err(error) = waited {
-                    tracing::warn!(%error, "skipped connections go unreported");
-                    return;
-                }
-            }
-        }
-    }
-    events.drain(|connection| reports.skipped(&connection));
-}
-
 /// Where the command's finished connections are reported. Clones share it.
 #[derive(Clone)]
 struct Reports {
@@ -220,30 +201,6 @@ impl Reports {
             writer.write(report);
         }
         self.summary.lock().unwrap_or_else(PoisonError::into_inner).record(report);
-    }
-
-    fn skipped(&self, connection: &SkippedConnection) {
-        self.record(&ConnectionReport {
-            direction: Direction::Outbound,
-            client: connection.client,
-            dst: connection.dst,
-            workload: WORKLOAD.into(),
-            decision: Decision::Skip,
-            protocol: None,
-            detected_by: None,
-            sni: None,
-            alpn: Vec::new(),
-            bytes_sent: connection.sent_bytes,
-            bytes_received: connection.received_bytes,
-            requests: Requests::default(),
-            first_byte: None,
-            duration: connection.duration,
-            close: match connection.ending {
-                SkippedEnding::Finished => CloseReason::Eof,
-                SkippedEnding::Cut => CloseReason::Reset,
-                SkippedEnding::NotEstablished => CloseReason::NotEstablished,
-            },
-        });
     }
 
     /// Completes the report file, and prints the summary.

@@ -1,8 +1,8 @@
 //! A text in, the changed text and what is told of it out.
 
 use super::{
-    DISABLED, ENABLED, INJECT, OPAQUE_PORTS, SKIP_INBOUND_PORTS, SKIP_OUTBOUND_PORTS, SKIP_PORTS,
-    SAME_NODE_BYPASS, SKIP_SUBNETS,
+    DISABLED, ENABLED, INJECT, OPAQUE_PORTS, SAME_NODE_BYPASS, SKIP_INBOUND_PORTS, SKIP_OUTBOUND_PORTS,
+    SKIP_PORTS, SKIP_SUBNETS,
     annotate::{self, Annotation},
     error::{InjectError, Problem},
     object::{Object, Owner, Place, objects},

@@ -10,23 +10,23 @@ const KIND_STRUCT: u32 = 4;
 const TYPE_LEN: usize = 12;
 const MEMBER_LEN: usize = 12;
 
-/// Where the hooks find what they read of a socket; bytes from its start.
+/// Where the hooks find what they read of a socket; bytes from the start of its `tcp_sock`, which begins
+/// with an `inet_connection_sock`, and that in turn with a `sock` and a `sock_common`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TcpSockOffsets {
-    /// `tcp_sock.write_seq`.
     pub(super) write_seq: u32,
-    /// `inet_connection_sock.icsk_ulp_ops`, with which a `tcp_sock` begins.
     pub(super) ulp_ops: u32,
-    /// `tcp_sock.copied_seq`.
-    pub(super) copied_seq: u32,
-    /// `sock.sk_backlog.rmem_alloc`, which that member of a struct without a name begins with.
-    pub(super) rmem_alloc: u32,
-    /// `tcp_sock.is_mptcp`, where the kernel has MPTCP.
-    pub(super) is_mptcp: Option<u32>,
-    /// The byte with `sock_common.skc_ipv6only`, with which that begins in turn.
+    /// The byte with `skc_ipv6only`.
     pub(super) ipv6_only: u32,
     /// Its bit in that byte.
     pub(super) ipv6_only_bit: u32,
+    /// `sk_err`.
+    pub(super) error: u32,
+    pub(super) copied_seq: u32,
+    /// `sk_backlog.rmem_alloc`, which that struct without a name begins with.
+    pub(super) rmem_alloc: u32,
+    /// Where the kernel has MPTCP.
+    pub(super) is_mptcp: Option<u32>,
 }
 
 /// Why an offset is not known.
@@ -49,23 +49,40 @@ pub(super) fn tcp_sock_offsets() -> Result<TcpSockOffsets, BtfError> {
     OFFSETS
         .get_or_init(|| {
             let btf = fs::read(VMLINUX).map_err(|error| BtfError::Read { kind: error.kind() })?;
-            let ipv6_only = member(&btf, "sock_common", "skc_ipv6only")?;
-            let is_mptcp = match member(&btf, "tcp_sock", "is_mptcp") {
-                Ok(found) => Some(found.byte()?),
-                Err(BtfError::Missing { .. }) => None,
-                Err(error) => return Err(error),
-            };
-            Ok(TcpSockOffsets {
-                write_seq: member(&btf, "tcp_sock", "write_seq")?.byte()?,
-                ulp_ops: member(&btf, "inet_connection_sock", "icsk_ulp_ops")?.byte()?,
-                copied_seq: member(&btf, "tcp_sock", "copied_seq")?.byte()?,
-                rmem_alloc: member(&btf, "sock", "sk_backlog")?.byte()?,
-                is_mptcp,
-                ipv6_only: ipv6_only.bits / 8,
-                ipv6_only_bit: ipv6_only.bits % 8,
-            })
+            TcpSockOffsets::read(&btf)
         })
         .clone()
+}
+
+impl TcpSockOffsets {
+    fn read(btf: &[u8]) -> Result<Self, BtfError> {
+        let [ipv6_only, error, ulp_ops, write_seq, copied_seq, backlog] = members(
+            btf,
+            [
+                ("sock_common", "skc_ipv6only"),
+                ("sock", "sk_err"),
+                ("inet_connection_sock", "icsk_ulp_ops"),
+                ("tcp_sock", "write_seq"),
+                ("tcp_sock", "copied_seq"),
+                ("sock", "sk_backlog"),
+            ],
+        )?;
+        let is_mptcp = match members(btf, [("tcp_sock", "is_mptcp")]) {
+            Ok([found]) => Some(found.byte()?),
+            Err(BtfError::Missing { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            write_seq: write_seq.byte()?,
+            ulp_ops: ulp_ops.byte()?,
+            ipv6_only: ipv6_only.bits / 8,
+            ipv6_only_bit: ipv6_only.bits % 8,
+            error: error.byte()?,
+            copied_seq: copied_seq.byte()?,
+            rmem_alloc: backlog.byte()?,
+            is_mptcp,
+        })
+    }
 }
 
 /// Where a member of a struct is.
@@ -88,29 +105,48 @@ impl Member {
     }
 }
 
-/// A direct member. On little-endian machines bit *n* of a bit field is bit *n* of memory.
-fn member(btf: &[u8], name: &'static str, member: &'static str) -> Result<Member, BtfError> {
+/// Direct members, each of a struct by name. The kernel's types are gone through once: there are a hundred
+/// thousand. On little-endian machines bit *n* of a bit field is bit *n* of memory.
+fn members<const N: usize>(
+    btf: &[u8],
+    wanted: [(&'static str, &'static str); N],
+) -> Result<[Member; N], BtfError> {
     let (types, strings) = sections(btf)?;
+    let mut found = wanted.map(|_| None);
     let mut at = 0;
-    while at < types.len() {
+    while at < types.len() && found.contains(&None) {
         let (name_off, info) = (word(types, at)?, word(types, at + 4)?);
-        let members = at + TYPE_LEN;
         let (kind, count) = ((info >> 24) & 0x1f, (info & 0xffff) as usize);
-        if kind == KIND_STRUCT && is_named(strings, name_off, name) {
-            let has_bitfields = info >> 31 != 0;
-            for member_at in (0..count).map(|index| members + index * MEMBER_LEN) {
-                if is_named(strings, word(types, member_at)?, member) {
-                    let offset = word(types, member_at + 8)?;
-                    let (bits, bitfield_bits) =
-                        if has_bitfields { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
-                    return Ok(Member { bits, bitfield_bits });
+        if kind == KIND_STRUCT {
+            for ((name, member), found) in wanted.iter().zip(&mut found) {
+                if found.is_none() && is_named(strings, name_off, name) {
+                    *found = Some(member_of(types, strings, at, member)?);
                 }
             }
-            return Err(BtfError::Missing { name, member });
         }
-        at = members + extra_len(kind, count)?;
+        at += TYPE_LEN + extra_len(kind, count)?;
     }
-    Err(BtfError::Missing { name, member })
+    let mut places = [Member { bits: 0, bitfield_bits: 0 }; N];
+    for ((place, found), (name, member)) in places.iter_mut().zip(found).zip(wanted) {
+        *place = found.flatten().ok_or(BtfError::Missing { name, member })?;
+    }
+    Ok(places)
+}
+
+/// A member of the struct at `at`, if it has it.
+fn member_of(types: &[u8], strings: &[u8], at: usize, member: &str) -> Result<Option<Member>, BtfError> {
+    let info = word(types, at + 4)?;
+    let has_bitfields = info >> 31 != 0;
+    let members = at + TYPE_LEN;
+    for member_at in (0..(info & 0xffff) as usize).map(|index| members + index * MEMBER_LEN) {
+        if is_named(strings, word(types, member_at)?, member) {
+            let offset = word(types, member_at + 8)?;
+            let (bits, bitfield_bits) =
+                if has_bitfields { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
+            return Ok(Some(Member { bits, bitfield_bits }));
+        }
+    }
+    Ok(None)
 }
 
 /// The types and the strings.
@@ -184,6 +220,10 @@ mod tests {
         bytes
     }
 
+    fn member(btf: &[u8], name: &'static str, member: &'static str) -> Result<Member, BtfError> {
+        members(btf, [(name, member)]).map(|[found]| found)
+    }
+
     fn member_offset(btf: &[u8], name: &'static str) -> Result<u32, BtfError> {
         member(btf, "tcp_sock", name)?.byte()
     }
@@ -236,7 +276,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_missing() {
         for (name, member) in [("udp_sock", "write_seq"), ("tcp_sock", "read_seq"), ("tcp", "write_seq")] {
-            assert_eq!(super::member(&kernel(0, 96), name, member), Err(BtfError::Missing { name, member }));
+            assert_eq!(self::member(&kernel(0, 96), name, member), Err(BtfError::Missing { name, member }));
         }
     }
 

@@ -8,8 +8,9 @@ use super::{
     cgroup::Cgroup,
     control::Control,
     error::KernelError,
-    events::{ClosedEvents, KernelLog},
     inbound::{self, InboundHook},
+    kernel_log::KernelLog,
+    kernel_path::{ClosedEvents, OpenConnections},
     netns::Netns,
     pins::Pins,
     programs::{self, Attached},
@@ -74,7 +75,12 @@ impl Dataplane {
         Records::new(&self.ebpf)
     }
 
-    /// The ring of closed skipped connections. One reader.
+    /// The open connections on the kernel path.
+    pub(crate) fn open_connections(&self) -> Result<OpenConnections, KernelError> {
+        OpenConnections::new(&self.ebpf)
+    }
+
+    /// The ring of connections that went by themselves and have ended. One reader.
     pub(crate) fn closed_events(&self) -> Result<ClosedEvents, KernelError> {
         ClosedEvents::new(&self.ebpf)
     }

@@ -142,6 +142,11 @@ impl KernelError {
         Self::Load { reason: first_line(&source.to_string()) }
     }
 
+    /// The kernel refused what aya has no method for.
+    pub(super) fn refused(program: &'static str, source: io::Error) -> Self {
+        Self::ProgramRefused { program, missing: capabilities::missing(), verifier: None, source }
+    }
+
     /// A program could not be loaded or attached. The verifier's log goes to the log: it has pages.
     pub(super) fn program(program: &'static str, source: ProgramError) -> Self {
         let missing = capabilities::missing();

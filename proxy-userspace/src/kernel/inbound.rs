@@ -229,12 +229,7 @@ fn malformed(error: impl fmt::Display) -> KernelError {
 }
 
 fn refused(source: io::Error) -> KernelError {
-    KernelError::ProgramRefused {
-        program: SK_LOOKUP,
-        missing: super::capabilities::missing(),
-        verifier: None,
-        source,
-    }
+    KernelError::refused(SK_LOOKUP, source)
 }
 
 /// A map that says which namespace the program is attached to.

@@ -20,6 +20,7 @@ pub(super) const BYPASSED: &str = "BYPASSED";
 pub(super) const ACCEPTED: &str = "ACCEPTED";
 pub(super) const LANES: &str = "LANES";
 pub(super) const EVENTS: &str = "EVENTS";
+pub(super) const OPEN: &str = "OPEN";
 pub(super) const TRACKED: &str = "TRACKED";
 pub(super) const DESTINATIONS: &str = "DESTINATIONS";
 pub(super) const SKIP_SUBNETS: &str = "SKIP_SUBNETS";

@@ -61,7 +61,8 @@ pub(super) fn open_object() -> Result<Ebpf, KernelError> {
             .override_global("TCP_COPIED_SEQ", &offsets.copied_seq, true)
             .override_global("SOCK_RMEM_ALLOC", &offsets.rmem_alloc, true)
             .override_global("SOCK_IPV6ONLY", &offsets.ipv6_only, true)
-            .override_global("SOCK_IPV6ONLY_BIT", &offsets.ipv6_only_bit, true);
+            .override_global("SOCK_IPV6ONLY_BIT", &offsets.ipv6_only_bit, true)
+            .override_global("SOCK_ERR", &offsets.error, true);
         if let Some(is_mptcp) = &offsets.is_mptcp {
             loader.override_global("TCP_IS_MPTCP", is_mptcp, true);
         }

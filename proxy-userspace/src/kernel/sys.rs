@@ -178,13 +178,7 @@ fn cookie(socket: &impl AsRawFd, option: libc::c_int) -> io::Result<u64> {
     let mut len = LEN;
     // SAFETY: the kernel writes at most `len` bytes, the size of `cookie`.
     let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            option,
-            (&raw mut cookie).cast(),
-            &raw mut len,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw mut cookie).cast(), &raw mut len)
     };
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }

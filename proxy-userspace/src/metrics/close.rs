@@ -2,7 +2,7 @@
 
 use super::labels::Peer;
 
-/// Why a proxied connection ended; the closed set that metrics and reports draw from.
+/// Why a connection ended; the closed set that metrics and reports draw from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CloseReason {
     /// Both sides finished.
@@ -27,10 +27,10 @@ pub enum CloseReason {
     Loop,
     /// The agent ended while the connection lived.
     Shutdown,
-    /// A skipped connection was cut, by whichever side.
-    Reset,
-    /// A skipped connection never came to be.
+    /// A connection that was skipped or on the kernel path never came to be.
     NotEstablished,
+    /// The kernel had no room to tell how a connection on the kernel path has ended.
+    Unreported,
     /// Out of descriptors, memory or local ports.
     Limit,
     /// Whatever else failed.
@@ -51,8 +51,8 @@ impl CloseReason {
         Self::NoOriginalDst,
         Self::Loop,
         Self::Shutdown,
-        Self::Reset,
         Self::NotEstablished,
+        Self::Unreported,
         Self::Limit,
         Self::Error,
     ];
@@ -72,8 +72,8 @@ impl CloseReason {
             Self::NoOriginalDst => "no-original-dst",
             Self::Loop => "loop",
             Self::Shutdown => "shutdown",
-            Self::Reset => "reset",
             Self::NotEstablished => "not-established",
+            Self::Unreported => "unreported",
             Self::Limit => "limit",
             Self::Error => "error",
         }
@@ -84,13 +84,18 @@ impl CloseReason {
     #[must_use]
     pub const fn errno(self) -> &'static str {
         match self {
-            Self::ClientReset | Self::ServerReset | Self::Reset => "ECONNRESET",
+            Self::ClientReset | Self::ServerReset => "ECONNRESET",
             Self::Refused => "ECONNREFUSED",
             Self::Unreachable => "EHOSTUNREACH",
             Self::TimedOut | Self::ClientTimedOut | Self::ServerTimedOut => "ETIMEDOUT",
             Self::Limit => "EMFILE",
             Self::Error => "UNKNOWN_ERRNO",
-            Self::Eof | Self::NoOriginalDst | Self::Loop | Self::Shutdown | Self::NotEstablished => "",
+            Self::Eof
+            | Self::NoOriginalDst
+            | Self::Loop
+            | Self::Shutdown
+            | Self::NotEstablished
+            | Self::Unreported => "",
         }
     }
 

@@ -10,6 +10,19 @@ use super::http::HttpMetrics;
 use super::labels::{Peer, ReasonLabels, SocketCloseLabels};
 use super::targets::{SocketSeries, TargetSeries};
 
+/// What the kernel has counted of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes from the client to the server.
+    pub from_client: u64,
+    /// Bytes from the server to the client.
+    pub from_server: u64,
+    /// The smoothed round-trip time, where it is known.
+    pub round_trip: Option<Duration>,
+    /// Segments that the workload's socket has sent again.
+    pub retransmits: u64,
+}
+
 /// What one connection counts into, resolved once when it is accepted.
 ///
 /// Bytes show while the connection lives. [`ConnectionMetrics::close`] consumes the account;
@@ -40,9 +53,26 @@ impl ConnectionMetrics {
 
     /// The upstream connection is established. Further calls count nothing.
     pub fn server_connected(&self) {
-        if self.connected.set(Instant::now()).is_ok() {
+        self.server_connected_for(Duration::ZERO);
+    }
+
+    /// Likewise, of one that has been so for this long.
+    pub fn server_connected_for(&self, duration: Duration) {
+        let now = Instant::now();
+        if self.connected.set(now.checked_sub(duration).unwrap_or(now)).is_ok() {
             opened(&self.series.dst);
         }
+    }
+
+    /// Bytes went from one side to the other without the proxy, and segments were sent again. `lived` is
+    /// how much of its life has not been counted yet.
+    pub fn carried(&self, traffic: &Traffic, lived: Duration) {
+        self.client_read(traffic.from_client);
+        self.server_written(traffic.from_client);
+        self.server_read(traffic.from_server);
+        self.client_written(traffic.from_server);
+        let TargetSeries { direction, workload, .. } = &*self.series;
+        self.families.kernel_path.carried(*direction, workload, traffic, lived);
     }
 
     /// Bytes were read from the client.

@@ -17,6 +17,7 @@ use super::close::CloseReason;
 use super::connection::ConnectionMetrics;
 use super::hooks::{HookCollector, HookCounters};
 use super::http::{HttpFamilies, TargetAuthorities};
+use super::kernel_path::KernelPathFamilies;
 use super::labels::{
     BuildLabels, DurationLabels, Peer, ProtocolLabels, ReasonLabels, ResourceLabels, ResultLabels,
     SocketCloseLabels, SocketLabels, StateLabels, Target,
@@ -123,6 +124,7 @@ impl Metrics {
 pub(super) struct Families {
     targets: Targets,
     pub(super) http: HttpFamilies,
+    pub(super) kernel_path: KernelPathFamilies,
     tcp_open: Family<SocketLabels, Counter>,
     tcp_open_connections: Family<SocketLabels, Gauge>,
     pub(super) tcp_close: Family<SocketCloseLabels, Counter>,
@@ -154,6 +156,7 @@ impl Families {
         let families = Self {
             targets: Targets::new(),
             http: HttpFamilies::new(),
+            kernel_path: KernelPathFamilies::new(),
             tcp_open: Family::default(),
             tcp_open_connections: Family::default(),
             tcp_close: Family::default(),
@@ -203,6 +206,7 @@ impl Families {
         let help = "Connections closed, by reason";
         sluice.register("connection_close", help, self.connection_close.clone());
         self.http.register_own(sluice);
+        self.kernel_path.register(sluice);
         let help = "Whether the config that was read last is in force";
         sluice.register("config_last_reload_successful", help, self.config_last_reload_successful.clone());
         let help = "Changed configs that were refused";

@@ -103,6 +103,15 @@ pub(super) struct DurationLabels {
     pub(super) workload: Arc<str>,
 }
 
+/// The labels of what is counted of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct WorkloadLabels {
+    /// See [`Direction::label`].
+    pub(super) direction: &'static str,
+    /// The workload's name, or [`OVERFLOW`].
+    pub(super) workload: Arc<str>,
+}
+
 /// The labels of a connection's end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ReasonLabels {

@@ -19,6 +19,8 @@
 //! | `{outbound,inbound}_tcp_detect_http_results_total` | result |
 //! | `{outbound,inbound}_tcp_protocol_connections_total` | protocol, detected_by |
 //! | `sluice_connection_close_total` | direction, workload, reason |
+//! | `sluice_kernel_path_retransmits_total`, `sluice_kernel_path_connection_seconds_total` | direction, workload |
+//! | `sluice_kernel_path_round_trip_seconds` | direction, workload |
 //! | `sluice_hook_outcomes_total` | hook, outcome |
 //! | `sluice_config_last_reload_successful`, `sluice_config_reload_errors_total` | |
 //! | `sluice_sk_msg_enabled`, `sluice_same_node_bypass_enabled` | |
@@ -44,6 +46,7 @@ mod connection;
 mod families;
 mod hooks;
 mod http;
+mod kernel_path;
 mod labels;
 mod process;
 mod targets;
@@ -51,7 +54,7 @@ mod targets;
 mod tests;
 
 pub use close::CloseReason;
-pub use connection::ConnectionMetrics;
+pub use connection::{ConnectionMetrics, Traffic};
 pub use families::{CONTENT_TYPE, Metrics};
 pub use hooks::HookCounters;
 pub use http::{

@@ -51,6 +51,40 @@ impl SkMsgMode {
     }
 }
 
+/// Who carries the bytes of opaque connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpaquePath {
+    /// The kernel, unless something needs the bytes.
+    #[default]
+    Auto,
+    /// The kernel: the connection goes by itself.
+    Kernel,
+    /// The proxy.
+    Proxy,
+}
+
+impl OpaquePath {
+    /// The word used in flags, files and listings.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Kernel => "kernel",
+            Self::Proxy => "proxy",
+        }
+    }
+
+    /// Whether the connection goes by itself. Nothing needs the bytes of an opaque one so far.
+    #[must_use]
+    pub const fn is_kernel(self) -> bool {
+        match self {
+            Self::Auto | Self::Kernel => true,
+            Self::Proxy => false,
+        }
+    }
+}
+
 /// Whether opaque connections between workloads of one node that both want it go past TCP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -58,7 +92,7 @@ pub enum BypassMode {
     /// Never.
     #[default]
     Disabled,
-    /// Where the self-test at start passes on this kernel.
+    /// Where the self-test passes on this kernel.
     Enabled,
     /// Always, whatever the self-test says.
     Forced,
@@ -153,6 +187,17 @@ impl FromStr for SkMsgMode {
     }
 }
 
+impl FromStr for OpaquePath {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        [Self::Auto, Self::Kernel, Self::Proxy]
+            .into_iter()
+            .find(|path| path.label() == word)
+            .ok_or_else(|| UnknownWord { expected: "auto, kernel or proxy", got: word.to_owned() })
+    }
+}
+
 impl FromStr for BypassMode {
     type Err = UnknownWord;
 
@@ -187,6 +232,12 @@ impl FromStr for EnrolMode {
 }
 
 impl fmt::Display for SkMsgMode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.label())
+    }
+}
+
+impl fmt::Display for OpaquePath {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.label())
     }

@@ -307,6 +307,7 @@ fn spec(config: &Config, workload: &WorkloadConfig) -> Result<WorkloadSpec, Kern
         include_loopback: workload.include_loopback,
         sk_msg: workload.sk_msg,
         same_node_bypass: workload.same_node_bypass,
+        opaque_path: workload.opaque_path,
         inbound: workload.inbound,
         skip_subnets: workload.skip_subnets.clone(),
         foreign_proxy,

@@ -134,11 +134,7 @@ impl Bypass {
             source,
         })?;
         inbound.insert(netns_cookie, WORKLOAD, 0).map_err(error("write", INBOUND))?;
-        Ok(Self {
-            control,
-            tracked: maps::sk_storage(ebpf, TRACKED)?,
-            bypassed: maps::hash(ebpf, BYPASSED)?,
-        })
+        Ok(Self { control, tracked: maps::sk_storage(ebpf, TRACKED)?, bypassed: maps::hash(ebpf, BYPASSED)? })
     }
 
     /// Lets sends take the fast lane, or none of them.

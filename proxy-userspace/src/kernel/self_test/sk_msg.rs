@@ -164,4 +164,3 @@ fn fast_open_comes_first(bench: &mut Redirected<'_>) -> io::Result<Result<(), St
     }
     Ok(Ok(()))
 }
-
