@@ -1,8 +1,21 @@
 //! The same-node bypass: two sockets of this node that are the ends of one connection.
 
-/// Bytes in a receiver's queue above which a send goes through TCP. What can be in flight then is this, the
-/// last send (up to 17 pieces of 32 KiB, `MAX_SKB_FRAGS`), and what TCP itself holds.
-pub const BYPASS_QUEUE_LIMIT_BYTES: u32 = 2 << 20;
+/// Bytes that may wait in a receiver's queue, whatever its buffer is. What TCP itself holds comes on top.
+const BYPASS_QUEUE_LIMIT_BYTES: u32 = 2 << 20;
+
+/// How much of its buffer a receiver's queue may take; beyond, sends go through TCP.
+///
+/// The kernel counts the queue as it counts TCP's own (`sk_rmem_alloc`), but TCP has offered its window without
+/// it. Where both together are more than the buffer, TCP drops segments; where they are more than about twice as
+/// much, also those that come while the socket is in use (`tcp_add_backlog`), and an RST is not sent again (seen
+/// on 6.18: one of some thousand resets was lost). The window is half of the buffer at first, and its segments
+/// take little more than their bytes.
+#[inline(always)]
+#[must_use]
+pub const fn bypass_queue_limit(receive_buffer_bytes: u32) -> u32 {
+    let share = receive_buffer_bytes / 8 * 3;
+    if share < BYPASS_QUEUE_LIMIT_BYTES { share } else { BYPASS_QUEUE_LIMIT_BYTES }
+}
 
 /// A socket of this node.
 #[repr(C)]
@@ -80,4 +93,16 @@ pub struct BypassEnd {
     pub key: BypassKey,
     /// 1 for the server's end, else 0.
     pub is_server: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BYPASS_QUEUE_LIMIT_BYTES, bypass_queue_limit};
+
+    #[test]
+    fn a_queue_takes_a_part_of_the_buffer_and_never_more_than_the_limit() {
+        assert_eq!(bypass_queue_limit(131_072), 49_152);
+        assert_eq!(bypass_queue_limit(0), 0);
+        assert_eq!(bypass_queue_limit(u32::MAX), BYPASS_QUEUE_LIMIT_BYTES);
+    }
 }

@@ -21,7 +21,7 @@ pub use address::{
     is_link_local_v6, is_loopback, is_v4_mapped, map_v4, mapped, normalise_unspecified,
 };
 pub use bypass::{
-    BYPASS_QUEUE_LIMIT_BYTES, BypassEnd, BypassKey, Bypassed, LocalSocket, Rendezvous, RendezvousKey,
+    BypassEnd, BypassKey, Bypassed, LocalSocket, Rendezvous, RendezvousKey, bypass_queue_limit,
 };
 pub use connection::{
     Closed, ClosingCounters, HandoffKey, Lane, LaneState, Open, OriginalDst, SocketCounters, Tracked,

@@ -11,7 +11,7 @@ use aya_ebpf::{
     macros::sk_msg,
     programs::SkMsgContext,
 };
-use proxy_common::{BYPASS_QUEUE_LIMIT_BYTES, Counter, LocalSocket, tcp_state};
+use proxy_common::{Counter, LocalSocket, bypass_queue_limit, tcp_state};
 
 use crate::{
     maps::{BYPASS_SOCKETS, BYPASSED, count, settings},
@@ -26,6 +26,10 @@ static TCP_COPIED_SEQ: Global<u32> = Global::new(u32::MAX);
 /// Likewise `sock.sk_backlog`, which begins with `rmem_alloc`; a `tcp_sock` begins with a `sock`.
 #[unsafe(no_mangle)]
 static SOCK_RMEM_ALLOC: Global<u32> = Global::new(u32::MAX);
+
+/// Likewise `sock.sk_rcvbuf`.
+#[unsafe(no_mangle)]
+static SOCK_RCVBUF: Global<u32> = Global::new(u32::MAX);
 
 /// A send on one end of a bypassed connection.
 #[sk_msg]
@@ -88,7 +92,8 @@ fn may_redirect(sk: *mut bpf_sock, peer: LocalSocket, size: u32) -> Result<(), C
         return Err(Counter::BypassNativeBefore);
     }
     let queued_bytes = field::<u32>(peer, SOCK_RMEM_ALLOC.load()).ok_or(Counter::BypassNoPeer)?;
-    if queued_bytes.saturating_add(size) > BYPASS_QUEUE_LIMIT_BYTES {
+    let buffer_bytes = field::<u32>(peer, SOCK_RCVBUF.load()).ok_or(Counter::BypassNoPeer)?;
+    if queued_bytes.saturating_add(size) > bypass_queue_limit(buffer_bytes) {
         return Err(Counter::BypassFull);
     }
     Ok(())

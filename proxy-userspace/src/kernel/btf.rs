@@ -25,6 +25,7 @@ pub(super) struct TcpSockOffsets {
     pub(super) copied_seq: u32,
     /// `sk_backlog.rmem_alloc`, which that struct without a name begins with.
     pub(super) rmem_alloc: u32,
+    pub(super) rcvbuf: u32,
     /// Where the kernel has MPTCP.
     pub(super) is_mptcp: Option<u32>,
 }
@@ -56,7 +57,7 @@ pub(super) fn tcp_sock_offsets() -> Result<TcpSockOffsets, BtfError> {
 
 impl TcpSockOffsets {
     fn read(btf: &[u8]) -> Result<Self, BtfError> {
-        let [ipv6_only, error, ulp_ops, write_seq, copied_seq, backlog] = members(
+        let [ipv6_only, error, ulp_ops, write_seq, copied_seq, backlog, rcvbuf] = members(
             btf,
             [
                 ("sock_common", "skc_ipv6only"),
@@ -65,6 +66,7 @@ impl TcpSockOffsets {
                 ("tcp_sock", "write_seq"),
                 ("tcp_sock", "copied_seq"),
                 ("sock", "sk_backlog"),
+                ("sock", "sk_rcvbuf"),
             ],
         )?;
         let is_mptcp = match members(btf, [("tcp_sock", "is_mptcp")]) {
@@ -80,6 +82,7 @@ impl TcpSockOffsets {
             error: error.byte()?,
             copied_seq: copied_seq.byte()?,
             rmem_alloc: backlog.byte()?,
+            rcvbuf: rcvbuf.byte()?,
             is_mptcp,
         })
     }

@@ -60,6 +60,7 @@ pub(super) fn open_object() -> Result<Ebpf, KernelError> {
             .override_global("TCP_ULP_OPS", &offsets.ulp_ops, true)
             .override_global("TCP_COPIED_SEQ", &offsets.copied_seq, true)
             .override_global("SOCK_RMEM_ALLOC", &offsets.rmem_alloc, true)
+            .override_global("SOCK_RCVBUF", &offsets.rcvbuf, true)
             .override_global("SOCK_IPV6ONLY", &offsets.ipv6_only, true)
             .override_global("SOCK_IPV6ONLY_BIT", &offsets.ipv6_only_bit, true)
             .override_global("SOCK_ERR", &offsets.error, true);

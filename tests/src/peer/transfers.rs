@@ -9,9 +9,11 @@
 //! `done COUNT spurious N`: how often a blocking call said EAGAIN. A transfer that stands still for a minute
 //! (longer where the CPU is emulated) ends the process.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -29,6 +31,9 @@ use crate::server;
 static SPURIOUS: AtomicU64 = AtomicU64::new(0);
 /// Steps that all lanes together have made.
 static STEPS: AtomicU64 = AtomicU64::new(0);
+
+/// What each lane is at.
+static UNDER_WAY: Mutex<BTreeMap<u64, String>> = Mutex::new(BTreeMap::new());
 
 /// One end of one connection.
 struct Side<'a> {
@@ -76,7 +81,9 @@ fn watch() {
             thread::sleep(limit);
             let now = STEPS.load(Ordering::Relaxed);
             if now == last {
-                let _nobody_reads = tell("wrong: nothing has moved for a minute");
+                for (lane, what) in &*UNDER_WAY.lock().expect("not poisoned") {
+                    let _nobody_reads = tell(&format!("wrong {lane} {what}: nothing has moved for a minute"));
+                }
                 std::process::exit(1);
             }
             last = now;
@@ -105,8 +112,10 @@ fn run_lane(
     for index in 0..count {
         let plan = Plan::new(seed, lane, index);
         let random = Random::new(seed ^ u64::from(is_client), lane, index);
+        UNDER_WAY.lock().expect("not poisoned").insert(lane, format!("{index} {plan:?}"));
         let result = next().and_then(|link| Side { link, plan: &plan, is_client, random }.transfer());
         STEPS.fetch_add(1, Ordering::Relaxed);
+        UNDER_WAY.lock().expect("not poisoned").remove(&lane);
         let Err(error) = result else { continue };
         wrong += 1;
         let side = if is_client { "client" } else { "server" };
