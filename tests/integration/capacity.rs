@@ -14,7 +14,7 @@ const PORTS: u32 = 65_536;
 /// What the maps of 250 workloads may take, bytes.
 const MAP_MEMORY: u64 = 16 << 20;
 /// What they may take were they full, which is what a kernel tells that does not count entries.
-const MAP_CAPACITY: u64 = 24 << 20;
+const MAP_CAPACITY: u64 = 32 << 20;
 /// The first kernel that counts what a map takes (`map_mem_usage`), instead of what it may take.
 const COUNTS_MEMORY: (u32, u32) = (6, 4);
 

@@ -28,6 +28,7 @@ mod http_peers;
 mod identity;
 mod inbound;
 mod inject;
+mod kernel_path;
 mod many;
 mod metrics;
 mod peers;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     reasons::register(&mut suite);
     detect::register(&mut suite);
     skip::register(&mut suite);
+    kernel_path::register(&mut suite);
     tap::register(&mut suite);
     identity::register(&mut suite);
     inbound::register(&mut suite);

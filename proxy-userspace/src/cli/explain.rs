@@ -52,7 +52,7 @@ fn explain_inbound(view: &WorkloadView, port: u16) -> (&'static str, String) {
     }
     let rule = view.table.rule(Direction::Inbound, port);
     let ports = range_text(&view.table.range_of(Direction::Inbound, port));
-    (rule.decision().label(), reason(rule, &ports))
+    (rule.decision().label(), reason_and_path(view, rule, &ports))
 }
 
 /// What the kernel knows besides the workloads' own port configs.
@@ -84,11 +84,22 @@ fn explain(view: &WorkloadView, destination: SocketAddr, known: &Known) -> (&'st
         return ("skip", format!("{address} is in the workload's skip-subnets: {subnet}"));
     }
     let (rule, ports) = rule(view, address, port, known);
-    let reason = reason(rule, &range_text(&ports));
-    if rule.decision() != Decision::Skip && listener_port_be == 0 {
+    let reason = reason_and_path(view, rule, &range_text(&ports));
+    if rule.decision() != Decision::Skip && !is_on_kernel_path(view, rule) && listener_port_be == 0 {
         return ("direct", format!("the proxy has no listener for this address family; else {reason}"));
     }
     (rule.decision().label(), reason)
+}
+
+/// Whether the kernel carries the bytes, and counts them.
+fn is_on_kernel_path(view: &WorkloadView, rule: PortRule) -> bool {
+    rule.decision() == Decision::Opaque && view.workload.flags & flags::OPAQUE_KERNEL != 0
+}
+
+/// Where a rule comes from, and who carries the bytes where the proxy does not.
+fn reason_and_path(view: &WorkloadView, rule: PortRule, ports: &str) -> String {
+    let path = if is_on_kernel_path(view, rule) { "; the kernel carries it" } else { "" };
+    format!("{}{path}", reason(rule, ports))
 }
 
 /// Where a rule comes from, in words.

@@ -42,7 +42,7 @@ pub(super) enum At {
     Direct,
     /// It was proxied, and inspected.
     Detect,
-    /// It was proxied, and not inspected, because of what is configured.
+    /// It went by itself and was counted, because of what is configured.
     Opaque,
 }
 
@@ -60,6 +60,9 @@ pub(super) struct Seen {
 }
 
 pub(super) use At::{Detect, Direct, Opaque};
+
+/// The hooks that leave outbound and inbound connections to the kernel.
+const KERNEL_PATH: [&str; 2] = ["connect", "sock_ops"];
 
 /// How a client talks to a server that echoes.
 pub(super) const ECHO: &[&str] = &["exchange=1000"];
@@ -179,6 +182,7 @@ impl Scene {
 
     fn seen(&self, command: Command, shop: &mut Shop, to: SocketAddr) -> Seen {
         let before = ["outbound", "inbound"].map(|direction| self.counted(direction));
+        let by_kernel_before = KERNEL_PATH.map(|hook| self.on_kernel_path(hook));
         let finished = run(command);
         let said = String::from_utf8_lossy(&finished.stdout).into_owned();
         assert!(finished.status.success(), "{to}: {said}{}", finished.stderr);
@@ -186,27 +190,34 @@ impl Scene {
         let client: SocketAddr = told(&said, "local").parse().expect("an address");
         let accepted = shop.accepted();
         assert_eq!(accepted.from, accepted.peer, "accept(2) and getpeername(2)");
+        let by_kernel = KERNEL_PATH.map(|hook| self.on_kernel_path(hook));
         let is_proxied = [client.ip().is_loopback(), accepted.kernel != accepted.from];
         let mut at = [Direct; 2];
         for (index, direction) in ["outbound", "inbound"].into_iter().enumerate() {
             if !is_proxied[index] {
+                if by_kernel[index] > by_kernel_before[index] {
+                    at[index] = Opaque;
+                }
                 continue;
             }
-            let (before, by_config_before) = before[index];
-            at[index] = wait::eventually("the connection to be counted", || {
-                let (all, by_config) = self.counted(direction);
-                (all > before).then_some(if by_config > by_config_before { Opaque } else { Detect })
+            wait::eventually("the connection to be counted", || {
+                (self.counted(direction) > before[index]).then_some(())
             });
+            at[index] = Detect;
         }
         Seen { at, client, accepted, said }
     }
 
-    /// The connections of one direction that were proxied, and those of them that were opaque by config.
-    fn counted(&self, direction: &str) -> (f64, f64) {
+    /// The connections of one direction that were proxied, all of them inspected.
+    fn counted(&self, direction: &str) -> f64 {
         let samples = Samples::of(self.agent.admin());
         let name = format!("{direction}_tcp_protocol_connections_total");
-        let by_config = [("protocol", "opaq"), ("detected_by", "config")];
-        (samples.sum(&name, &[]), samples.sum(&name, &by_config))
+        samples.sum(&name, &[]) - samples.sum(&name, &[("detected_by", "config")])
+    }
+
+    /// The connections that a hook has left to the kernel.
+    fn on_kernel_path(&self, hook: &str) -> f64 {
+        self.metric("sluice_hook_outcomes_total", &[("hook", hook), ("outcome", "kernel_path")])
     }
 
     /// Waits until connections from one pod to another fare like this.

@@ -18,6 +18,7 @@ pub(super) fn register(suite: &mut Suite) {
         a_skipped_port_is_left_alone,
         skipped_outbound_ports_are_not_skipped_inbound,
         an_opaque_port_is_not_inspected,
+        an_opaque_connection_goes_by_itself_and_is_counted,
         http1_is_inspected_and_its_requests_are_counted,
         http2_is_inspected_and_its_requests_are_counted,
         tls_and_what_the_server_says_first_are_told_apart,
@@ -65,6 +66,24 @@ fn skipped_outbound_ports_are_not_skipped_inbound(_: &Env) {
     let mut app = pod.app();
     app.echo("web", "0.0.0.0:8080");
     assert_eq!(pod.way_to(&mut app, "web", pod.v4(8080)), Way::Proxied);
+}
+
+fn an_opaque_connection_goes_by_itself_and_is_counted(_: &Env) {
+    let pod = Pod::new("web");
+    let agent = Agent::started(&pod.config("opaque-ports = \"8080\""));
+    let mut app = pod.app();
+    app.echo("web", "[::]:8080");
+    for addr in [pod.v4(8080), pod.v6(8080)] {
+        assert_eq!(pod.way_to(&mut app, "web", addr), Way::Direct);
+        let target = addr.to_string();
+        let labels = |peer| [INBOUND, ("peer", peer), ("target_addr", target.as_str())];
+        shows(agent.admin(), "tcp_close_total", &labels("src"), 1.0);
+        shows(agent.admin(), "tcp_read_bytes_total", &labels("src"), 5.0);
+        shows(agent.admin(), "tcp_write_bytes_total", &labels("src"), 5.0);
+        shows(agent.admin(), "tcp_open_connections", &labels("dst"), 0.0);
+    }
+    pod.run_client(&[&format!("connect={}", pod.v4(8080)), "send=3", "recv=3", "reset"]);
+    shows(agent.admin(), "sluice_connection_close_total", &[INBOUND, ("reason", "client-reset")], 1.0);
 }
 
 fn an_opaque_port_is_not_inspected(_: &Env) {
@@ -186,7 +205,7 @@ fn bytes_are_counted_both_ways(_: &Env) {
 
 fn a_live_change_holds_for_the_next_connection(_: &Env) {
     let pod = Pod::new("web");
-    let agent = Agent::started(&pod.config(""));
+    let agent = Agent::started(&pod.config("opaque-path = \"proxy\""));
     let mut app = pod.app();
     app.echo("web", "0.0.0.0:8080");
     let change = |decision: &str, direction: &str| {
@@ -221,7 +240,7 @@ fn explain_tells_of_a_port_what_becomes_of_it(_: &Env) {
         assert!(told.contains(why), "{told}");
     }
     let _said = agent.answer(&["ports", "opaque", "8081", "--direction", "inbound"]);
-    assert!(explain("8081").contains("opaque (port 8081, set by `sluice ports`)"));
+    assert!(explain("8081").contains("opaque (port 8081, set by `sluice ports`; the kernel carries it)"));
     for wrong in
         [&["explain"][..], &["explain", "--inbound", "0"], &["explain", "10.0.0.1:80", "--inbound", "80"]]
     {
