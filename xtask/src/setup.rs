@@ -136,8 +136,11 @@ const BENCH: &[Package] = &[
     program("nghttp2-client", "h2load", "a client that measures HTTP/2"),
     program("nghttp2-server", "nghttpd", "a server that the benchmark talks to"),
     Package { why: "a server and a proxy to compare with", ..server("nginx-light", "nginx", "nginx") },
+    // A module, which nginx loads.
+    library("libnginx-mod-stream", "nginx as a proxy of TCP, to compare with"),
     Package { why: "a proxy to compare with", ..server("haproxy", "haproxy", "haproxy") },
-    program("python3", "python3", "installs Envoy, a proxy to compare with"),
+    program("iptables", "iptables", "REDIRECT, to compare with"),
+    program("python3", "python3", "installs Envoy, a proxy to compare with, and draws plots"),
     library("python3-venv", "installs Envoy"),
 ];
 
@@ -366,6 +369,11 @@ pub(crate) fn is_root() -> Result<bool> {
 /// Envoy, where the purpose `bench` installs it.
 pub(crate) fn envoy() -> PathBuf {
     python::BENCH.directory().join("bin/envoy")
+}
+
+/// The Python that draws the benchmark's plots, where the same installs it.
+pub(crate) fn bench_python() -> PathBuf {
+    python::BENCH.directory().join("bin/python")
 }
 
 /// The program that knows Kubernetes's schemas, where the purpose `manifests` installs it.

@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
+
 use crate::kernel::Control;
 
 /// How often the thread beats, and how often the runtime answers.
@@ -29,11 +31,11 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts the thread, and the task that answers for the runtime.
+    /// Starts the thread, and the task that answers for the runtime of connections.
     ///
     /// # Errors
     /// When no thread can be had.
-    pub(super) fn start(control: Control) -> io::Result<Self> {
+    pub(super) fn start(control: Control, connections: &Handle) -> io::Result<Self> {
         let started = Instant::now();
         let answered = Arc::new(AtomicU64::new(0));
         let running = Arc::new(());
@@ -49,7 +51,7 @@ impl Heartbeat {
                 thread::sleep(INTERVAL);
             }
         })?;
-        let runtime = tokio::spawn(async move {
+        let runtime = connections.spawn(async move {
             loop {
                 let since_start = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 answered.store(since_start, Ordering::Relaxed);

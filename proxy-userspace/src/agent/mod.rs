@@ -15,6 +15,7 @@ mod listeners;
 mod place;
 mod pods;
 mod run;
+mod runtime;
 mod side;
 mod sk_msg;
 
@@ -26,7 +27,7 @@ use std::{
 };
 
 use proxy_common::LogLevel;
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 use self::{
     bypass::Bypass,
@@ -40,6 +41,7 @@ pub(crate) use self::{
     enrolled::{Enrolled, NetnsAt, WorkloadSpec},
     pods::{ListView, PodState, PodView, PodsView, ServicePortView, ServiceView, WatchView},
     run::{RunOptions, run},
+    runtime::{block_on, default_threads},
 };
 use crate::{
     connection::{Live, ReportSink},
@@ -99,6 +101,7 @@ pub(crate) struct Node {
     control: Control,
     destinations: BTreeMap<IpAddr, PortTable>,
     records: Arc<Records>,
+    connections: Handle,
     metrics: Metrics,
     reports: Option<ReportSink>,
     tap: Hub,
@@ -126,6 +129,8 @@ pub(crate) struct NodeOptions<'a> {
     pub(crate) sk_msg: SkMsgMode,
     /// The cgroup that this process runs in, and nobody else: accepted sockets belong to it.
     pub(crate) own_cgroup: &'a Cgroup,
+    /// Where connections live.
+    pub(crate) connections: Handle,
     /// How much the programs log.
     pub(crate) log_level: LogLevel,
     /// Where finished connections are reported, if anywhere.
@@ -157,10 +162,12 @@ impl Node {
             enrolled: BTreeMap::new(),
             inbound: InboundWatch::start(),
             kernel_log,
-            _heartbeat: Heartbeat::start(dataplane.control()?).map_err(KernelError::Thread)?,
+            _heartbeat: Heartbeat::start(dataplane.control()?, &options.connections)
+                .map_err(KernelError::Thread)?,
             control,
             destinations: BTreeMap::new(),
             records,
+            connections: options.connections,
             metrics,
             reports: options.reports,
             tap: Hub::default(),
@@ -355,6 +362,8 @@ impl Node {
 
     /// Opens the listeners of a workload.
     fn prepare(&self, spec: WorkloadSpec) -> Result<Enrolled, KernelError> {
+        // What is opened and started here belongs to the threads of connections.
+        let _theirs = self.connections.enter();
         Enrolled::prepare(spec, &self.records, &self.lanes, self.inbound.asks(), |name, surroundings| {
             crate::connection::Downstream {
                 workload: name,
@@ -413,11 +422,6 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.kernel_log.abort();
     }
-}
-
-/// The runtime that a node lives in.
-pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn hook_outcomes(control: &Control) -> Vec<(&'static str, &'static str, u64)> {

@@ -1,6 +1,11 @@
 //! What may be typed.
 
-use std::{ffi::OsString, net::SocketAddr, num::NonZeroU64, path::PathBuf};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    num::{NonZeroU8, NonZeroU64},
+    path::PathBuf,
+};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use proxy_common::{Direction, LogLevel};
@@ -96,6 +101,9 @@ pub(super) struct ExecArgs {
     /// Let the command's sends travel by sk_msg: auto (where the self-test passes), on, off.
     #[arg(long, value_name = "MODE", default_value_t)]
     pub(super) sk_msg: SkMsgMode,
+    /// How many threads the connections have [default: one for each processor].
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<NonZeroU8>,
     /// How much the kernel programs log.
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t)]
     pub(super) kernel_log: KernelLogLevel,
@@ -114,6 +122,9 @@ pub(super) struct RunArgs {
     /// for), all (but those that it forbids).
     #[arg(long, value_name = "PODS")]
     pub(super) enrol: Option<EnrolMode>,
+    /// How many threads connections have, whatever the config file says [default: one for each processor].
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<NonZeroU8>,
     #[command(flatten)]
     pub(super) pins: PinArgs,
     #[command(flatten)]

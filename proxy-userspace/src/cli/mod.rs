@@ -75,6 +75,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 otlp_endpoint: args.otlp_endpoint,
                 opaque_path: args.opaque_path,
                 sk_msg: args.sk_msg,
+                threads: args.threads,
                 log_level: args.kernel_log.into(),
                 command: args.command,
             })?;
@@ -84,13 +85,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             drop(out);
             // Before the runtime has threads.
             kernel::enter_that_of_the_node()?;
-            agent::runtime()?.block_on(agent::run(RunOptions {
+            agent::run(RunOptions {
                 config: args.config,
                 enrol: args.enrol,
+                threads: args.threads,
                 pin_dir: args.pins.pin_dir,
                 control_socket: args.socket.control_socket,
                 log_level: args.kernel_log.into(),
-            }))?;
+            })?;
         }
         Command::Ports(args) => ports::run(args, &mut out)?,
         Command::Status(args) => return status::run(&args, &mut out),

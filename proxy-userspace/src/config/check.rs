@@ -80,6 +80,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         sk_msg: file.sk_msg,
         same_node_bypass: file.same_node_bypass,
         opaque_path: file.opaque_path,
+        threads: file.threads,
         otlp_endpoint,
         ports,
         skip_subnets,

@@ -3,7 +3,7 @@
 //! Values are kept with their place in the text, and bad ones are kept at all, so that `check`
 //! can name the workload and the setting. The doc comments here are the schema's descriptions.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU8, NonZeroU16};
 
 use proxy_common::WorkloadName;
 use schemars::JsonSchema;
@@ -42,6 +42,10 @@ pub(super) struct File {
     /// Who carries the bytes of connections to opaque ports: the kernel, which counts them, or the proxy.
     #[serde(default)]
     pub(super) opaque_path: OpaquePath,
+    /// How many threads connections have; absent, one for each processor.
+    #[serde(default)]
+    #[schemars(with = "NonZeroU8", skip_serializing_if = "Option::is_none")]
+    pub(super) threads: Option<NonZeroU8>,
     /// Ports whose connections are counted and not inspected, in both directions; replaces the built-in list.
     #[serde(default)]
     #[schemars(with = "PortSet", extend("default" = PortSet::from_iter(DEFAULT_OPAQUE_PORTS)))]

@@ -11,7 +11,7 @@ mod file;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU8, NonZeroU16};
 use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Place, Setting, ValueProblem};
@@ -34,6 +34,8 @@ pub struct Config {
     pub same_node_bypass: BypassMode,
     /// Who carries the bytes of opaque connections, for workloads that do not say.
     pub opaque_path: OpaquePath,
+    /// How many threads connections have; `None` is one for each processor.
+    pub threads: Option<NonZeroU8>,
     /// The collector that the spans of traced requests are sent to, if any.
     pub otlp_endpoint: Option<OtlpEndpoint>,
     /// The port lists for workloads without their own.

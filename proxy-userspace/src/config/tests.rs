@@ -35,6 +35,7 @@ fn an_empty_file_is_the_defaults_without_workloads() {
         sk_msg: SkMsgMode::Auto,
         opaque_path: OpaquePath::Auto,
         same_node_bypass: BypassMode::Disabled,
+        threads: None,
         otlp_endpoint: None,
         ports: PortRules::default(),
         skip_subnets: SubnetSet::EMPTY,
@@ -101,6 +102,7 @@ fn every_setting_is_read() {
         "admin = '[::1]:9999'
          sk-msg = 'off'
          same-node-bypass = 'enabled'
+         threads = 2
          opaque-ports = '3306, 1-9'
          skip-outbound-ports = 4567
          skip-inbound-ports = ''
@@ -134,6 +136,7 @@ fn every_setting_is_read() {
         sk_msg: SkMsgMode::Off,
         opaque_path: OpaquePath::Auto,
         same_node_bypass: BypassMode::Enabled,
+        threads: NonZeroU8::new(2),
         otlp_endpoint: Some("http://collector:4318".parse().unwrap()),
         ports: PortRules { opaque: ports("1-9,3306"), skip_outbound: ports("4567"), skip_inbound: ports("") },
         skip_subnets: "fd00::/8".parse().unwrap(),

@@ -8,11 +8,13 @@ use std::{
     ffi::{OsStr, OsString},
     io::{self, Write as _},
     net::SocketAddr,
+    num::NonZeroU8,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use proxy_common::LogLevel;
+use tokio::runtime::Handle;
 
 pub(crate) use self::{child::Outcome, signals::die_by};
 use self::{
@@ -43,6 +45,7 @@ pub(crate) struct ExecOptions {
     pub(crate) otlp_endpoint: Option<OtlpEndpoint>,
     pub(crate) opaque_path: OpaquePath,
     pub(crate) sk_msg: SkMsgMode,
+    pub(crate) threads: Option<NonZeroU8>,
     pub(crate) log_level: LogLevel,
     pub(crate) command: Vec<OsString>,
 }
@@ -95,8 +98,9 @@ pub(crate) fn exec(options: ExecOptions) -> Result<Outcome, ExecError> {
     let report = open_report(options.report.as_deref(), user.as_ref())?;
     // Before there are other threads, so that every one of them has the mask.
     signals::block().map_err(ExecError::Signals)?;
-    let runtime = agent::runtime().map_err(ExecError::Runtime)?;
-    runtime.block_on(run(options, user, report))
+    let threads = options.threads.unwrap_or_else(agent::default_threads);
+    agent::block_on(threads, |connections| run(options, user, report, connections))
+        .map_err(ExecError::Runtime)?
 }
 
 /// Opens the report as the caller of sudo, so that it is theirs and they may write it.
@@ -116,6 +120,7 @@ async fn run(
     options: ExecOptions,
     user: Option<User>,
     report: Option<ReportFile>,
+    connections: Handle,
 ) -> Result<Outcome, ExecError> {
     let descriptors = descriptors::raise_limit().map_err(ExecError::Descriptors)?;
     let admin = options.admin.map(AdminServer::bind).transpose()?;
@@ -126,6 +131,7 @@ async fn run(
         pin_dir: None,
         sk_msg: options.sk_msg,
         own_cgroup: own_cgroup.of_proxy(),
+        connections,
         log_level: options.log_level,
         reports: Some(reports.sink()),
         spans,

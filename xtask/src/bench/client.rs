@@ -6,18 +6,17 @@
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::http;
 use super::task::{Port, Task};
 
-/// Sent and sent back by `echo`: 64 bytes that a detecting proxy takes for HTTP/1.
-const MESSAGE: &[u8; 64] = b"GET /0123456789abcdef HTTP/1.1\r\nHost: bench\r\nX: 0123456789ab\r\n\r\n";
 /// Bytes of one read or write of bulk.
 const BLOCK: usize = 256 << 10;
 /// A server that does not answer within this is a failure.
@@ -38,17 +37,28 @@ pub(crate) struct ClientArgs {
     /// How many connections.
     #[arg(long)]
     count: usize,
+    /// Bytes of a message.
+    #[arg(long)]
+    size: usize,
     /// What to do with them.
     #[arg(long, value_enum)]
     task: Task,
+    /// The cgroup to be in, where it matters.
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
 }
 
 /// Does the task.
 pub(crate) fn run(args: &ClientArgs) -> Result<()> {
     super::files::raise_limit()?;
+    args.cgroup.as_deref().map_or(Ok(()), super::cgroups::enter)?;
     let mut told = io::stdin().lock().lines();
     let measured = Duration::from_secs_f64(args.seconds);
-    let (warm_up, _) = perform(args, measured / 8, args.count.min(8)).context("warming up")?;
+    let (warm_up, _) = if args.task == Task::Start {
+        (Value::Null, Vec::new())
+    } else {
+        perform(args, measured / 8, args.count.min(8)).context("warming up")?
+    };
     say(&json!({ "pid": std::process::id() }))?;
     if told.next().transpose()?.is_none() {
         return Ok(());
@@ -70,12 +80,14 @@ fn say(value: &Value) -> Result<()> {
 fn perform(args: &ClientArgs, length: Duration, count: usize) -> Result<(Value, Vec<TcpStream>)> {
     let to = |port: Port| port.at(args.ip, args.port);
     let result = match args.task {
-        Task::Echo => echo(to(Port::Echo), length)?,
+        Task::Start => json!({ "units": 1 }),
+        Task::Echo => echo(to(Port::Echo), args.size, length)?,
+        Task::Requests => parallel(count, |start| requests(to(Port::Echo), args.size, start, length))?,
         Task::Up => parallel(count, |start| up(to(Port::Sink), start, length))?,
         Task::Down => parallel(count, |start| down(to(Port::Source), start, length))?,
         Task::Connect => parallel(count, |start| connect(to(Port::Echo), start, length))?,
         Task::Hold => {
-            let held = (0..count).map(|_| idle(to(Port::Echo))).collect::<Result<Vec<_>>>()?;
+            let held = (0..count).map(|_| idle(to(Port::Echo), args.size)).collect::<Result<Vec<_>>>()?;
             return Ok((json!({ "units": held.len() }), held));
         }
         Task::Http1 => http::wrk(to(Port::Http1), count, length)?,
@@ -91,23 +103,68 @@ fn open(to: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Messages back and forth on one connection, one at a time.
-fn echo(to: SocketAddr, length: Duration) -> Result<Value> {
-    let mut stream = open(to)?;
-    let mut answer = [0; MESSAGE.len()];
+/// Reads all of it.
+///
+/// A blocking socket whose bytes come by sk_msg may say EAGAIN though it has not waited as long as it
+/// should: then it is asked again.
+fn read_exact(stream: &mut TcpStream, mut into: &mut [u8]) -> Result<()> {
+    let began = Instant::now();
+    while !into.is_empty() {
+        match stream.read(into) {
+            Ok(0) => bail!("the server closed the connection"),
+            Ok(len) => into = into.get_mut(len..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {}
+            Err(error) => return Err(error).context("the server did not answer"),
+        }
+    }
+    Ok(())
+}
+
+/// What is sent and sent back: no protocol that a proxy knows begins like this.
+fn message(size: usize) -> Vec<u8> {
+    (1..=250).cycle().take(size).collect()
+}
+
+/// Messages back and forth on one connection, one at a time, until `each` has had enough of them.
+fn exchange(stream: &mut TcpStream, size: usize, mut each: impl FnMut(Duration) -> bool) -> Result<()> {
+    let message = message(size);
+    let mut answer = vec![0; size];
+    loop {
+        let sent = Instant::now();
+        stream.write_all(&message)?;
+        read_exact(stream, &mut answer)?;
+        if !each(sent.elapsed()) {
+            break;
+        }
+    }
+    ensure!(answer == message, "the echo came changed");
+    Ok(())
+}
+
+/// How long each message takes.
+fn echo(to: SocketAddr, size: usize, length: Duration) -> Result<Value> {
     let mut took = Vec::with_capacity(1 << 16);
     let began = Instant::now();
-    while began.elapsed() < length {
-        let sent = Instant::now();
-        stream.write_all(MESSAGE)?;
-        stream.read_exact(&mut answer)?;
-        took.push(sent.elapsed());
-    }
-    ensure!(answer == *MESSAGE, "the echo came changed");
+    exchange(&mut open(to)?, size, |this| {
+        took.push(this);
+        began.elapsed() < length
+    })?;
     took.sort_unstable();
     let at =
         |percent: usize| took.get(took.len() * percent / 100).map_or(0.0, |took| took.as_secs_f64() * 1e6);
     Ok(json!({ "p50": at(50), "p99": at(99), "units": took.len() }))
+}
+
+/// How many messages there are.
+fn requests(to: SocketAddr, size: usize, start: &Barrier, length: Duration) -> Result<u64> {
+    let opened = open(to);
+    start.wait();
+    let (mut stream, began, mut done) = (opened?, Instant::now(), 0);
+    exchange(&mut stream, size, |_| {
+        done += 1;
+        began.elapsed() < length
+    })?;
+    Ok(done)
 }
 
 /// Runs `each` on so many threads at once and adds up what they did, as a rate from the common start
@@ -139,7 +196,7 @@ fn up(to: SocketAddr, start: &Barrier, length: Duration) -> Result<u64> {
     }
     stream.shutdown(Shutdown::Write)?;
     let mut received = [0; 8];
-    stream.read_exact(&mut received).context("the server did not say what it received")?;
+    read_exact(&mut stream, &mut received).context("the server did not say what it received")?;
     ensure!(u64::from_be_bytes(received) == sent, "the server did not receive what was sent");
     Ok(sent)
 }
@@ -151,11 +208,15 @@ fn down(to: SocketAddr, start: &Barrier, length: Duration) -> Result<u64> {
     let mut stream = opened?;
     let milliseconds = u64::try_from(length.as_millis())?;
     stream.write_all(&milliseconds.to_be_bytes())?;
-    let (mut block, mut received) = (vec![0; BLOCK], 0);
+    let (mut block, mut received, began) = (vec![0; BLOCK], 0, Instant::now());
     loop {
-        match stream.read(&mut block)? {
-            0 => return Ok(received),
-            len => received += len as u64,
+        match stream.read(&mut block) {
+            Ok(0) => return Ok(received),
+            Ok(len) => received += len as u64,
+            // As in `read_exact`.
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < length + PATIENCE => {}
+            Err(error) => return Err(error).context("the server stopped sending"),
         }
     }
 }
@@ -166,17 +227,16 @@ fn connect(to: SocketAddr, start: &Barrier, length: Duration) -> Result<u64> {
     let (began, mut done) = (Instant::now(), 0);
     while began.elapsed() < length {
         let mut stream = TcpStream::connect(to)?;
-        stream.write_all(b"x")?;
-        stream.read_exact(&mut [0])?;
+        stream.write_all(&message(1))?;
+        read_exact(&mut stream, &mut [0])?;
         done += 1;
     }
     Ok(done)
 }
 
 /// A connection that has carried a message each way, and now does nothing.
-fn idle(to: SocketAddr) -> Result<TcpStream> {
+fn idle(to: SocketAddr, size: usize) -> Result<TcpStream> {
     let mut stream = open(to)?;
-    stream.write_all(MESSAGE)?;
-    stream.read_exact(&mut [0; MESSAGE.len()])?;
+    exchange(&mut stream, size, |_| false)?;
     Ok(stream)
 }

@@ -55,6 +55,13 @@ struct MachineSeconds {
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub(super) struct Foreign(pub(super) f64);
 
+/// What was used while something was watched.
+pub(super) struct Used {
+    pub(super) foreign: Foreign,
+    /// Seconds of all processors, by whomever.
+    pub(super) machine_seconds: f64,
+}
+
 impl Watch {
     /// Begins; `pids` are ours.
     pub(super) fn begin(pids: Vec<u32>) -> Result<Self> {
@@ -62,12 +69,13 @@ impl Watch {
         Ok(Self { began: Instant::now(), machine: MachineSeconds::read()?, own, pids })
     }
 
-    /// What others have used since.
-    pub(super) fn foreign(&self) -> Result<Foreign> {
+    /// What was used since.
+    pub(super) fn used(&self) -> Result<Used> {
         let (now, elapsed) = (MachineSeconds::read()?, self.began.elapsed().as_secs_f64());
-        let busy = now.busy - self.machine.busy - (own_seconds(&self.pids)? - self.own);
+        let machine_seconds = now.busy - self.machine.busy;
+        let others = machine_seconds - (own_seconds(&self.pids)? - self.own);
         let stolen = now.stolen - self.machine.stolen;
-        Ok(Foreign((busy.max(0.0) + stolen) / elapsed))
+        Ok(Used { foreign: Foreign((others.max(0.0) + stolen) / elapsed), machine_seconds })
     }
 }
 

@@ -1,13 +1,12 @@
-//! The numbers that are compared, and what they have to reach.
+//! The numbers that are compared.
 
-use super::task::Load;
+use super::task::{Load, Task};
 
-/// Seconds of the proxy for each unit of a client's work, times `factor`.
-pub(super) struct ProxyUnit {
+/// What seconds of processors are told for.
+pub(super) struct Unit {
     pub(super) name: &'static str,
+    /// Of a client's units in it.
     pub(super) factor: f64,
-    /// What sluice has to reach.
-    pub(super) target: Option<Target>,
 }
 
 /// A number that a client gives.
@@ -19,6 +18,21 @@ pub(super) enum Measure {
     BytesPerSecond,
     ConnectionsPerSecond,
     RequestsPerSecond,
+}
+
+/// Which values are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Better {
+    Lower,
+    Higher,
+}
+
+/// What a row is about: those of one kind are shown together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Latency,
+    Rate,
+    Cost,
 }
 
 impl Measure {
@@ -35,8 +49,8 @@ impl Measure {
     pub(super) fn row(self, load: Load) -> String {
         match self {
             Self::P50 | Self::P99 => format!("{} {}", load.name(), self.key()),
-            Self::BytesPerSecond | Self::ConnectionsPerSecond => load.name(),
-            Self::RequestsPerSecond => format!("{} requests", load.name()),
+            Self::RequestsPerSecond if load.task != Task::Requests => format!("{} requests", load.name()),
+            Self::BytesPerSecond | Self::ConnectionsPerSecond | Self::RequestsPerSecond => load.name(),
         }
     }
 
@@ -48,34 +62,37 @@ impl Measure {
             Self::ConnectionsPerSecond | Self::RequestsPerSecond => format!("{value:.0}/s"),
         }
     }
-}
 
-/// A bound of a ratio to direct, or of what a proxy may take.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Target {
-    AtMost(f64),
-    AtLeast(f64),
-    /// No farther from 1 than this.
-    Within(f64),
-}
-
-/// Bytes of memory that an idle connection may take in the proxy.
-pub(super) const IDLE_BYTES: f64 = 4096.0;
-
-impl Target {
-    pub(super) fn is_met(self, ratio: f64) -> bool {
+    pub(super) fn kind(self) -> Kind {
         match self {
-            Self::AtMost(most) => ratio <= most,
-            Self::AtLeast(least) => ratio >= least,
-            Self::Within(noise) => (ratio - 1.0).abs() <= noise,
+            Self::P50 | Self::P99 => Kind::Latency,
+            Self::BytesPerSecond | Self::ConnectionsPerSecond | Self::RequestsPerSecond => Kind::Rate,
+        }
+    }
+}
+
+impl Kind {
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Rate => "rate",
+            Self::Cost => "cost",
         }
     }
 
-    pub(super) fn show(self) -> String {
+    pub(super) fn better(self) -> Better {
         match self {
-            Self::AtMost(most) => format!("<= {most}"),
-            Self::AtLeast(least) => format!(">= {least}"),
-            Self::Within(noise) => format!("1 ± {noise:.2}"),
+            Self::Latency | Self::Cost => Better::Lower,
+            Self::Rate => Better::Higher,
+        }
+    }
+}
+
+impl Better {
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Lower => "lower",
+            Self::Higher => "higher",
         }
     }
 }

@@ -1,11 +1,12 @@
-//! `cargo xtask bench`: what a hop through sluice costs, against no hop.
+//! `cargo xtask bench`: what a hop through sluice costs, against no hop, and against other hops.
 //!
 //! The same client talks to the same server directly, under `sluice exec` and through other proxies,
-//! a sample at a time: direct, each variant, direct, each variant, …; a variant's ratio is to the
-//! mean of the direct samples before and after it. Every sample has processes of its own, warmed up
-//! before they are measured. Nothing here fails for being slow. What is measured together is a
-//! [suite](suite::Suite).
+//! a sample at a time: direct, a few ways, direct, a few ways, …; a way's ratio is to the mean of the
+//! direct samples before and after it. Every sample has processes of its own, warmed up before they
+//! are measured. Nothing here fails for being slow. What is measured together is a [part](suite::Part).
 
+mod agent;
+mod cgroups;
 mod client;
 mod files;
 mod http;
@@ -17,22 +18,31 @@ mod peer;
 mod pods;
 mod poll;
 mod program;
+mod readme;
+mod record;
+mod redirect;
 mod relay;
 mod report;
 mod results;
+mod run;
 mod sample;
 mod server;
 mod servers;
+mod setting;
+mod stats;
 mod suite;
 mod tally;
+mod target;
 mod task;
 mod variant;
+mod way;
 mod worker;
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
 
 pub(crate) use client::{ClientArgs, run as client};
 pub(crate) use options::Options;
@@ -43,12 +53,16 @@ pub(crate) use server::{ServerArgs, run as server};
 use crate::command::Progress;
 use crate::setup::{self, Purpose};
 use crate::{test, workspace};
+use cgroups::Cgroups;
 use netns::Network;
-use options::Output;
+use options::{Output, What};
 use results::Results;
+use run::Run;
 use sample::Sampler;
-use task::Load;
-use variant::{Mode, Stage, Variant};
+use setting::Machine;
+use suite::Part;
+use variant::{Stage, Variant};
+use way::Way;
 use worker::Worker;
 
 /// Measures, and prints what was measured.
@@ -60,101 +74,92 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
     if !setup::is_root()? {
         bail!("the benchmark makes network namespaces and runs sluice: run it as root");
     }
-    if options.suite == suite::Suite::Pods {
+    if options.what == What::Pods {
         return pods::run(options.sluice.take(), &progress);
     }
+    let parts = options.parts()?;
+    let purpose = options.purpose(&parts);
     let given = options.sluice.take();
-    if given.is_none() || options.suite.purpose() == Purpose::Bench {
-        setup::run_within(options.suite.purpose(), &progress)?;
+    if given.is_none() || purpose == Purpose::Bench {
+        setup::run_within(purpose, &progress)?;
     }
     let sluice = match given {
         Some(sluice) => sluice,
         None => test::build_sluice(&progress)?,
     };
-    let variants = options.variants(&sluice)?;
-    let directory = workspace::target().join("bench");
-    fs::create_dir_all(&directory)?;
-    let network = Network::new(options.topology())?;
-    let servers = servers::start(options.suite, &network, &directory)?;
-    let stage =
-        Stage { suite: options.suite, network: &network, directory: &directory, seconds: options.seconds() };
-    let server_pids = servers.iter().map(|server| server.pid).collect();
-    let run = Run {
-        results: Results::new(&options, &network, &variants)?,
-        sampler: Sampler::new(&stage, server_pids, options.foreign),
-        options: &options,
-        variants: &variants,
-        progress: &progress,
-    };
-    let results = run.measure()?;
-    servers.into_iter().try_for_each(Worker::finish)?;
-
-    if let Some(file) = &options.markdown {
-        fs::write(file, report::markdown(&results))?;
-        progress.say(format_args!("the table is in {}", file.display()));
+    let mut machine = Machine::here()?;
+    let mut measured = Vec::new();
+    for part in &parts {
+        let variants = options.variants(part, &sluice)?;
+        variants.iter().try_for_each(|variant| machine.note(variant))?;
+        let results = measure(part, &variants, &options, &progress)?;
+        if options.output == Output::Text {
+            println!("{}\n", report::text(&results));
+        }
+        measured.push(results);
     }
     match options.output {
-        Output::Text => println!("{}", report::text(&results)),
-        Output::Json => println!("{:#}", report::json(&results)),
+        Output::Text => println!("measured on {}", machine.shown()),
+        Output::Json => println!("{:#}", everything(&machine, &measured)),
+    }
+    let Some(directory) = &options.record else { return Ok(()) };
+    // cargo may run this from any directory of the workspace.
+    record::write(&workspace::root().join(directory), &machine, &measured, &progress)?;
+    if options.renews_readme() {
+        readme::renew(&machine, &measured)?;
+        progress.say("README.md has the excerpt");
     }
     Ok(())
 }
 
-/// A run, from the first sample to the last.
-struct Run<'a> {
-    options: &'a Options,
-    /// Direct comes first.
-    variants: &'a [Variant],
-    sampler: Sampler<'a>,
-    results: Results,
-    progress: &'a Progress,
+/// A part, with namespaces and servers of its own.
+fn measure(part: &Part, variants: &[Variant], options: &Options, progress: &Progress) -> Result<Results> {
+    let directory = workspace::target().join("bench");
+    fs::create_dir_all(&directory)?;
+    let network = Network::new(part.topology)?;
+    let cgroups = part.ways.contains(&Way::Bypass).then(Cgroups::new).transpose()?;
+    let servers = servers::start(part.suite, &network, cgroups.as_ref(), &directory)?;
+    let stage = Stage {
+        suite: part.suite,
+        network: &network,
+        cgroups: cgroups.as_ref(),
+        directory: &directory,
+        seconds: options.seconds(part.suite),
+    };
+    let server_pids = servers.iter().map(|server| server.pid).collect();
+    let run = Run {
+        results: Results::new(part, options, network.client.congestion_control()?, variants),
+        sampler: Sampler::new(&stage, server_pids, options.foreign),
+        options,
+        variants,
+        progress,
+    };
+    let results = run.measure()?;
+    servers.into_iter().try_for_each(Worker::finish)?;
+    Ok(results)
 }
 
-impl Run<'_> {
-    fn measure(mut self) -> Result<Results> {
-        for load in self.options.suite.loads() {
-            if self.options.wants(&load.name()) {
-                self.measure_load(*load)?;
-            }
-        }
-        if self.options.idle() > 0 {
-            self.measure_idle(variant::idle(self.options.idle()))?;
-        }
-        self.results.foreign = self.sampler.foreign_load();
-        self.results.tally = self.sampler.tally();
-        Ok(self.results)
-    }
-
-    fn measure_load(&mut self, load: Load) -> Result<()> {
-        let rounds = self.options.rounds();
-        let others = self.variants.len() - 1;
-        for round in 0..rounds as usize {
-            self.progress.say(format_args!("{}, round {} of {rounds}", load.name(), round + 1));
-            self.sample(load, 0)?;
-            // Every variant gets to come first.
-            for turn in 0..others {
-                self.sample(load, 1 + (turn + round) % others)?;
-            }
-        }
-        self.sample(load, 0)
-    }
-
-    fn sample(&mut self, load: Load, at: usize) -> Result<()> {
-        self.results.add(load, at, self.sampler.measure(&self.variants[at], load)?);
-        Ok(())
-    }
-
-    /// The memory that idle connections take.
-    fn measure_idle(&mut self, load: Load) -> Result<()> {
-        for (at, variant) in self.variants.iter().enumerate() {
-            if *variant == Variant::Direct || variant.mode() == Some(Mode::Skip) {
-                continue;
-            }
-            self.progress.say(format_args!("{} idle connections, {}", load.count, variant.name()));
-            self.results.add_idle(at, self.sampler.bytes_per_connection(variant, load)?);
-        }
-        Ok(())
-    }
+/// For programs: the rows, and every sample.
+fn everything(machine: &Machine, parts: &[Results]) -> Value {
+    let part = |results: &Results| {
+        let rows = results.ratios().into_iter().chain(results.costs());
+        let foreign = results.foreign;
+        json!({
+            "name": results.part.name(),
+            "setting": results.setting.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+            "foreign_load": {
+                "samples": foreign.samples, "redone": foreign.redone, "disturbed": foreign.disturbed,
+                "bound_processors": foreign.bound,
+            },
+            "requests_counted": {
+                "samples": results.tally.samples, "answered": results.tally.answered,
+                "beyond": results.tally.beyond,
+            },
+            "rows": rows.map(|row| record::row_json(results, &row)).collect::<Value>(),
+            "samples": results.samples(),
+        })
+    };
+    json!({ "machine": machine.shown(), "parts": parts.iter().map(part).collect::<Value>() })
 }
 
 /// This program, in another part.

@@ -26,7 +26,12 @@ impl Netns {
         })?;
         let netns = Self { file };
         netns.ip("link set lo up")?;
-        for (name, value) in [("ip_local_port_range", "10000 65000"), ("tcp_tw_reuse", "1")] {
+        // The same everywhere: what a new namespace has by itself is the machine's choice.
+        for (name, value) in [
+            ("ip_local_port_range", "10000 65000"),
+            ("tcp_tw_reuse", "1"),
+            ("tcp_congestion_control", "reno"),
+        ] {
             netns.enter(|| std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value))??;
         }
         Ok(netns)
@@ -39,8 +44,18 @@ impl Netns {
         })
     }
 
+    /// A path that leads to it, for as long as this process lives.
+    pub(super) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
+    }
+
     fn ip(&self, arguments: &str) -> Result<()> {
-        self.enter(|| command::run(Command::new("ip").args(arguments.split(' '))))?
+        self.run("ip", arguments)
+    }
+
+    /// Runs a program in it, to its end.
+    pub(super) fn run(&self, program: &str, arguments: &str) -> Result<()> {
+        self.enter(|| command::run(Command::new(program).args(arguments.split(' '))))?
     }
 
     /// Starts a process in it.
@@ -62,10 +77,9 @@ fn on_a_thread<T: Send>(run: impl FnOnce() -> T + Send) -> T {
 }
 
 /// How client and server reach one another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Topology {
     /// Both in one network namespace, over its loopback.
-    #[default]
     Loopback,
     /// Each in a network namespace of its own, with a veth pair between them.
     Veth,
@@ -95,8 +109,7 @@ impl Network {
             return Ok(Self { client, server: None, server_ip: Ipv4Addr::LOCALHOST.into() });
         }
         let server = Netns::new()?;
-        let other = format!("/proc/{}/fd/{}", std::process::id(), server.file.as_raw_fd());
-        client.ip(&format!("link add veth0 type veth peer name veth0 netns {other}"))?;
+        client.ip(&format!("link add veth0 type veth peer name veth0 netns {}", server.path()))?;
         for (netns, address) in [(&client, "198.18.0.1/30"), (&server, "198.18.0.2/30")] {
             netns.ip(&format!("addr add {address} dev veth0"))?;
             netns.ip("link set veth0 up")?;

@@ -27,6 +27,8 @@ pub(super) struct Sample {
     answer: Value,
     /// Seconds of the proxy for each unit of work.
     pub(super) proxy_seconds_per_unit: Option<f64>,
+    /// Seconds of all processors for each unit of work.
+    pub(super) machine_seconds_per_unit: f64,
     foreign: Foreign,
 }
 
@@ -35,10 +37,21 @@ impl Sample {
         self.answer[measure.key()].as_f64()
     }
 
+    #[cfg(test)]
+    pub(super) fn made(answer: Value, proxy: Option<f64>, machine: f64) -> Self {
+        Self {
+            answer,
+            proxy_seconds_per_unit: proxy,
+            machine_seconds_per_unit: machine,
+            foreign: Foreign::default(),
+        }
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "answer": self.answer, "foreign_processors": self.foreign.0,
             "proxy_seconds_per_unit": self.proxy_seconds_per_unit,
+            "machine_seconds_per_unit": self.machine_seconds_per_unit,
         })
     }
 }
@@ -112,7 +125,7 @@ impl<'a> Sampler<'a> {
         let before = proxy_seconds(rig.proxy_pid)?;
         let watch = Watch::begin(pids)?;
         let answer = rig.client.go().with_context(|| format!("{}: {}", variant.name(), load.name()))?;
-        let foreign = watch.foreign()?;
+        let used = watch.used()?;
         let after = proxy_seconds(rig.proxy_pid)?;
         rig.finish(load)?;
         if variant.counts(load) {
@@ -122,7 +135,16 @@ impl<'a> Sampler<'a> {
         }
         let units = answer["units"].as_f64().context("a client did not say how much it did")?;
         let proxy_seconds_per_unit = before.zip(after).map(|(before, after)| (after - before) / units);
-        Ok(Sample { answer, proxy_seconds_per_unit, foreign })
+        let machine_seconds_per_unit = used.machine_seconds / units;
+        Ok(Sample { answer, proxy_seconds_per_unit, machine_seconds_per_unit, foreign: used.foreign })
+    }
+
+    /// Milliseconds until a way can be used: a proxy listens, or a command under sluice runs.
+    pub(super) fn start_milliseconds(&self, variant: &Variant) -> Result<f64> {
+        let rig = variant.set_up(Load::START, self.stage)?;
+        let ready_after = rig.ready_after();
+        rig.finish(Load::START)?;
+        Ok(ready_after.as_secs_f64() * 1e3)
     }
 
     /// Bytes of the proxy's memory for each of many idle connections.

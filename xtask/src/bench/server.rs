@@ -5,6 +5,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,11 +26,15 @@ pub(crate) struct ServerArgs {
     /// The first of three ports.
     #[arg(long)]
     port: u16,
+    /// The cgroup to be in, where it matters.
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
 }
 
 /// Serves until stdin ends.
 pub(crate) fn run(args: &ServerArgs) -> Result<()> {
     super::files::raise_limit()?;
+    args.cgroup.as_deref().map_or(Ok(()), super::cgroups::enter)?;
     let listen = |port: Port| {
         TcpListener::bind(port.at(args.ip, args.port)).context("cannot listen for the benchmark")
     };
@@ -53,7 +58,7 @@ fn echo(listener: &TcpListener) -> Result<()> {
     let mut poll = Poll::new()?;
     let mut connections: Vec<Option<TcpStream>> = Vec::new();
     let mut free = Vec::new();
-    let mut buffer = vec![0; 16 << 10];
+    let mut buffer = vec![0; BLOCK];
     poll.add(listener, Token(0))?;
     loop {
         for Token(number) in poll.wait()? {
@@ -66,13 +71,18 @@ fn echo(listener: &TcpListener) -> Result<()> {
                 connections[slot] = Some(stream);
                 continue;
             }
-            // Messages are small and answered one by one: a write has room, and may block.
+            // Messages fit a socket's buffer and are answered one by one: a write has room, and may block.
             let Some(mut stream) = connections[number - 1].as_ref() else { continue };
             let echoed = stream.read(&mut buffer).and_then(|len| {
                 stream.write_all(&buffer[..len])?;
                 Ok(len)
             });
-            if !matches!(echoed, Ok(1..)) {
+            // A socket whose bytes come by sk_msg may be said to be readable, and have nothing.
+            let is_open = match echoed {
+                Ok(len) => len > 0,
+                Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            };
+            if !is_open {
                 connections[number - 1] = None;
                 free.push(number - 1);
             }
@@ -91,9 +101,12 @@ fn each_connection(listener: &TcpListener, serve: fn(TcpStream) -> io::Result<()
 fn sink(mut stream: TcpStream) -> io::Result<()> {
     let (mut block, mut received) = (vec![0; BLOCK], 0_u64);
     loop {
-        match stream.read(&mut block)? {
-            0 => return stream.write_all(&received.to_be_bytes()),
-            len => received += len as u64,
+        match stream.read(&mut block) {
+            Ok(0) => return stream.write_all(&received.to_be_bytes()),
+            Ok(len) => received += len as u64,
+            // As above; this socket has no time-out.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -7,26 +7,32 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::cgroups::Cgroups;
 use super::netns::Network;
 use super::peer::nginx;
+use super::program::{self, Ready};
 use super::suite::{SERVER_PORT, Suite};
 use super::task::Port;
+use super::this;
 use super::worker::Worker;
-use super::{program, this};
 use crate::workspace;
 
 /// What the servers of HTTP answer.
 const BODY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// Starts them; they are ready when this returns.
-pub(super) fn start(suite: Suite, network: &Network, directory: &Path) -> Result<Vec<Worker>> {
+pub(super) fn start(
+    suite: Suite,
+    network: &Network,
+    cgroups: Option<&Cgroups>,
+    directory: &Path,
+) -> Result<Vec<Worker>> {
     let ip = network.server_ip;
     let start = |command: Result<Command>, name: &str| {
         Worker::start(command?, network.server(), &directory.join(format!("{name}.log")))
     };
     match suite {
-        Suite::Pods => Ok(Vec::new()),
-        Suite::Streams => Ok(vec![start(streams(network), "server")?]),
+        Suite::Streams => Ok(vec![start(streams(network, cgroups), "server")?]),
         Suite::Http => Ok(vec![
             start(http1(Port::Http1.at(ip, SERVER_PORT), directory), "nginx")?,
             start(http2(Port::Http2.at(ip, SERVER_PORT), directory), "nghttpd")?,
@@ -34,9 +40,12 @@ pub(super) fn start(suite: Suite, network: &Network, directory: &Path) -> Result
     }
 }
 
-fn streams(network: &Network) -> Result<Command> {
+fn streams(network: &Network, cgroups: Option<&Cgroups>) -> Result<Command> {
     let mut command = this("bench-server")?;
     command.args(["--ip", &network.server_ip.to_string(), "--port", &SERVER_PORT.to_string()]);
+    if let Some(cgroups) = cgroups {
+        command.arg("--cgroup").arg(cgroups.server());
+    }
     Ok(command)
 }
 
@@ -44,7 +53,7 @@ fn streams(network: &Network) -> Result<Command> {
 /// costs a server decides how much a proxy's share is.
 fn http1(listen: SocketAddr, directory: &Path) -> Result<Command> {
     let nginx = workspace::program("nginx").context("nginx is not installed")?;
-    let mut command = program::command(&nginx, &[listen])?;
+    let mut command = program::command(&nginx, &[listen], Ready::Listens)?;
     let config = directory.join("server.conf");
     let log = directory.join("access.log");
     fs::write(&log, "")?;
@@ -56,7 +65,7 @@ fn http1(listen: SocketAddr, directory: &Path) -> Result<Command> {
 /// nghttpd: four times as fast as nginx in HTTP/2, so that what is compared are the proxies.
 fn http2(listen: SocketAddr, directory: &Path) -> Result<Command> {
     let nghttpd = workspace::program("nghttpd").context("nghttpd is not installed")?;
-    let mut command = program::command(&nghttpd, &[listen])?;
+    let mut command = program::command(&nghttpd, &[listen], Ready::Listens)?;
     // Proxies send the requests of all clients on one connection, before they know how many it may have.
     command.arg("--max-concurrent-streams=1000");
     command.args(["--no-tls", "--workers=1", "--address", &listen.ip().to_string(), "--htdocs"]);

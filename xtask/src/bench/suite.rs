@@ -2,109 +2,121 @@
 
 use std::net::IpAddr;
 
-use clap::ValueEnum;
-
 use super::http;
 use super::netns::Topology;
 use super::peer::{Peer, Route};
+use super::relay::Means;
 use super::task::{Load, Port};
-use super::variant::{Mode, Way};
-use crate::setup::Purpose;
+use super::way::{Mode, Way};
 
 /// The server's first port; the others follow.
 pub(super) const SERVER_PORT: u16 = 7000;
+/// The last that is the server's.
+pub(super) const LAST_SERVER_PORT: u16 = SERVER_PORT + 9;
 /// The first port of a proxy that clients connect to.
 pub(super) const PROXY_PORT: u16 = 7100;
 
 /// A set of loads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Suite {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suite {
     /// Messages, bulk, connections, idle connections.
-    #[default]
     Streams,
     /// Requests: wrk over HTTP/1.1, h2load over HTTP/2.
     Http,
-    /// Pods: how long an agent takes for many, and what it needs.
-    Pods,
+}
+
+/// A suite on a topology: what is compared in it, side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) suite: Suite,
+    pub(super) topology: Topology,
+    /// Besides direct.
+    pub(super) ways: Vec<Way>,
+}
+
+impl Part {
+    /// For titles and names of files.
+    pub(super) fn name(&self) -> String {
+        format!("{}-{}", self.suite.label(), self.topology.label())
+    }
 }
 
 impl Suite {
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Streams => "streams",
+            Self::Http => "http",
+        }
+    }
+
     pub(super) fn loads(self) -> &'static [Load] {
         match self {
             Self::Streams => &Load::STREAMS,
             Self::Http => &Load::HTTP,
-            Self::Pods => &[],
         }
     }
 
-    pub(super) fn ports(self) -> &'static [Port] {
+    fn ports(self) -> &'static [Port] {
         match self {
             Self::Streams => &Port::STREAMS,
             Self::Http => &Port::HTTP,
-            Self::Pods => &[],
         }
     }
 
-    /// What sluice does, if nothing else is asked for.
-    pub(super) fn modes(self) -> &'static [Mode] {
+    /// What sluice does.
+    pub(super) fn own(self) -> &'static [Way] {
         match self {
-            Self::Streams => &[Mode::Skip, Mode::Opaque, Mode::Detect],
-            Self::Http => &[Mode::Detect],
-            Self::Pods => &[],
+            Self::Streams => &[
+                Way::Exec(Mode::Skip),
+                Way::Exec(Mode::OpaqueKernel),
+                Way::Exec(Mode::OpaqueProxy),
+                Way::Exec(Mode::Detect),
+                Way::Bypass,
+            ],
+            Self::Http => &[Way::Exec(Mode::OpaqueProxy), Way::Exec(Mode::Http1), Way::Exec(Mode::Http2)],
         }
     }
 
-    /// What sluice may be compared with, besides direct.
-    pub(super) fn peers(self) -> &'static [Way] {
+    /// What any hop costs, in the smallest programs that are one.
+    pub(super) fn floors(self) -> &'static [Way] {
         match self {
-            Self::Streams => &[Way::RelayCopy, Way::Peer(Peer::Haproxy), Way::Peer(Peer::HaproxySplice)],
-            Self::Http => {
-                &[Way::RelayCopy, Way::Peer(Peer::Haproxy), Way::Peer(Peer::Nginx), Way::Peer(Peer::Envoy)]
-            }
-            Self::Pods => &[],
+            Self::Streams => &[Way::Relay(Means::Copy), Way::Relay(Means::Splice)],
+            Self::Http => &[Way::Relay(Means::Copy)],
         }
     }
 
-    /// Whether the comparison is what the suite is for.
-    pub(super) fn always_has_peers(self) -> bool {
-        self == Self::Http
-    }
-
-    pub(super) fn topology(self) -> Topology {
+    /// What others do.
+    pub(super) fn others(self) -> &'static [Way] {
         match self {
-            Self::Streams => Topology::Loopback,
-            Self::Http | Self::Pods => Topology::Veth,
+            Self::Streams => &[
+                Way::Redirect,
+                Way::Peer(Peer::Haproxy),
+                Way::Peer(Peer::HaproxySplice),
+                Way::Peer(Peer::Nginx),
+                Way::Peer(Peer::Envoy),
+            ],
+            Self::Http => &[Way::Peer(Peer::Haproxy), Way::Peer(Peer::Nginx), Way::Peer(Peer::Envoy)],
         }
     }
 
-    pub(super) fn rounds(self) -> u32 {
-        match self {
-            Self::Streams => 7,
-            Self::Http => 5,
-            Self::Pods => 1,
-        }
+    /// Every way that it knows, direct first.
+    pub(super) fn ways(self) -> Vec<Way> {
+        let parts = [&[Way::Direct], self.own(), self.floors(), self.others()];
+        parts.into_iter().flatten().copied().collect()
     }
 
-    /// What the machine has to have for it.
-    pub(super) fn purpose(self) -> Purpose {
+    /// Seconds of a sample, where nothing is asked for.
+    pub(super) fn seconds(self) -> f64 {
         match self {
-            Self::Streams | Self::Pods => Purpose::Build,
-            Self::Http => Purpose::Bench,
-        }
-    }
-
-    /// Worker threads of sluice; `None`: its own choice.
-    pub(super) fn proxy_threads(self) -> Option<usize> {
-        match self {
-            Self::Streams | Self::Pods => None,
-            Self::Http => Some(1),
+            Self::Streams => 0.4,
+            Self::Http => 1.0,
         }
     }
 
     /// What was run, for the table's head.
     pub(super) fn setting(self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Streams | Self::Pods => Vec::new(),
+            Self::Streams => Vec::new(),
             Self::Http => {
                 let [http1, http2] = Load::HTTP.map(|load| load.count);
                 let streams = http::STREAMS;
@@ -114,7 +126,6 @@ impl Suite {
                         "http/2",
                         format!("h2load, one thread, {http2} connections × {streams}; nghttpd, one worker"),
                     ),
-                    ("threads of each proxy", "1".into()),
                     ("http/2 of the proxies", "to the server as well; nginx: HTTP/1.1 to the server".into()),
                 ]
             }

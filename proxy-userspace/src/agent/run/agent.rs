@@ -3,9 +3,12 @@
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
+    num::NonZeroU8,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
+
+use tokio::runtime::Handle;
 
 use super::{RunError, RunOptions};
 use crate::{
@@ -38,7 +41,7 @@ pub(super) struct Agent {
     pub(super) node: Node,
     pub(super) status: AgentStatus,
     /// What only a new process can change.
-    fixed: (SocketAddr, SkMsgMode, Option<OtlpEndpoint>, Cluster),
+    fixed: (SocketAddr, SkMsgMode, Option<NonZeroU8>, Option<OtlpEndpoint>, Cluster),
     /// The last good one.
     pub(super) config: Config,
     /// What was at the paths of its workloads when they were enrolled.
@@ -50,22 +53,29 @@ pub(super) struct Agent {
     kubelet: Kubelet,
 }
 
+/// What an agent has besides its config.
+pub(super) struct Surroundings<'a> {
+    pub(super) own_cgroup: &'a Cgroup,
+    pub(super) connections: Handle,
+    pub(super) spans: Option<Spans>,
+}
+
 impl Agent {
     pub(super) fn start(
         config: &Config,
         options: &RunOptions,
-        own_cgroup: &Cgroup,
+        surroundings: Surroundings<'_>,
         admin: &AdminServer,
-        spans: Option<Spans>,
         pods: Option<Pods>,
     ) -> Result<Self, RunError> {
         let node = Node::start(NodeOptions {
             pin_dir: Some(&options.pin_dir),
             sk_msg: strongest_sk_msg(config),
-            own_cgroup,
+            own_cgroup: surroundings.own_cgroup,
+            connections: surroundings.connections,
             log_level: options.log_level,
             reports: None,
-            spans,
+            spans: surroundings.spans,
         })?;
         let status = AgentStatus {
             pid: std::process::id(),
@@ -83,7 +93,13 @@ impl Agent {
         Ok(Self {
             node,
             status,
-            fixed: (config.admin, strongest_sk_msg(config), config.otlp_endpoint.clone(), cluster(config)),
+            fixed: (
+                config.admin,
+                strongest_sk_msg(config),
+                config.threads,
+                config.otlp_endpoint.clone(),
+                cluster(config),
+            ),
             // Of which no workload is enrolled yet.
             config: Config { workloads: Vec::new(), ..config.clone() },
             found: Vec::new(),
@@ -243,10 +259,11 @@ impl Agent {
 
     /// The settings of `config` that only a new process can put in force.
     fn restart_for(&self, config: &Config) -> Option<String> {
-        let (admin, sk_msg, otlp_endpoint, cluster_of_start) = &self.fixed;
+        let (admin, sk_msg, threads, otlp_endpoint, cluster_of_start) = &self.fixed;
         let changed: Vec<_> = [
             (config.admin != *admin, "admin"),
             (strongest_sk_msg(config).strength() > sk_msg.strength(), "sk-msg"),
+            (config.threads != *threads, "threads"),
             (config.otlp_endpoint != *otlp_endpoint, "tracing"),
             (cluster(config) != *cluster_of_start, "kubernetes"),
         ]

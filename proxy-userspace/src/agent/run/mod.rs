@@ -4,6 +4,7 @@ mod agent;
 
 use std::{
     io,
+    num::NonZeroU8,
     path::PathBuf,
     sync::{Arc, PoisonError, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
@@ -11,21 +12,23 @@ use std::{
 
 use proxy_common::LogLevel;
 use tokio::{
+    runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
     time::Instant,
 };
 
-use self::agent::Agent;
+use self::agent::{Agent, Surroundings};
 use super::{
     EnrolError, NotRoot,
     config_file::ConfigFile,
     descriptors,
     pods::{Pods, PodsError},
     require_root,
+    runtime::{block_on, default_threads},
 };
 use crate::{
     admin::{AdminError, AdminServer, AdminState},
-    config::ConfigError,
+    config::{Config, ConfigError},
     kernel::{KernelError, OwnCgroup, Pins},
     policy::EnrolMode,
     spans::{Spans, SpansError},
@@ -45,6 +48,8 @@ pub(crate) struct RunOptions {
     pub(crate) config: PathBuf,
     /// Which pods are enrolled, whatever the config says.
     pub(crate) enrol: Option<EnrolMode>,
+    /// How many threads connections have, whatever the config says.
+    pub(crate) threads: Option<NonZeroU8>,
     pub(crate) pin_dir: PathBuf,
     /// Where taps ask; `None` is the socket that is named after the pins.
     pub(crate) control_socket: Option<PathBuf>,
@@ -74,16 +79,31 @@ pub(crate) enum RunError {
     EnrolWithoutCluster { path: PathBuf },
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
+    #[error("cannot start the threads of connections")]
+    Runtime(#[source] io::Error),
 }
 
 /// Runs the agent until SIGTERM or SIGINT.
-pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
+///
+/// # Errors
+/// When it does not start, or cannot go on.
+pub(crate) fn run(options: RunOptions) -> Result<(), RunError> {
     require_root("sluice run")?;
     let mut file = ConfigFile::new(options.config.clone(), options.enrol);
     let config = file.load()?;
     if options.enrol.is_some() && config.kubernetes.is_none() {
         return Err(RunError::EnrolWithoutCluster { path: options.config });
     }
+    let threads = options.threads.or(config.threads).unwrap_or_else(default_threads);
+    block_on(threads, |connections| drive(options, file, config, connections)).map_err(RunError::Runtime)?
+}
+
+async fn drive(
+    options: RunOptions,
+    mut file: ConfigFile,
+    config: Config,
+    connections: Handle,
+) -> Result<(), RunError> {
     // Before the pins are claimed: an agent that gives up takes the hooks of a killed one with it. Where
     // another agent has the pins, it most likely has the address too, and is what to tell of.
     let admin = AdminServer::bind(config.admin).map_err(|error| match Pins::open(&options.pin_dir) {
@@ -99,7 +119,8 @@ pub(crate) async fn run(options: RunOptions) -> Result<(), RunError> {
     let own_cgroup = OwnCgroup::enter("sluice-agent")?;
     let (spans, exporting) = config.otlp_endpoint.as_ref().map(Spans::start).transpose()?.unzip();
     let pods = Pods::start(&config).await?;
-    let mut agent = Agent::start(&config, &options, own_cgroup.of_proxy(), &admin, spans, pods)?;
+    let surroundings = Surroundings { own_cgroup: own_cgroup.of_proxy(), connections, spans };
+    let mut agent = Agent::start(&config, &options, surroundings, &admin, pods)?;
     // Once the pins are this agent's: a socket that answers is not that of another one with the same pins.
     let control_socket =
         options.control_socket.clone().unwrap_or_else(|| tap::default_path(&options.pin_dir));

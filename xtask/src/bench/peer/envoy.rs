@@ -1,4 +1,4 @@
-//! Envoy as an HTTP proxy, with the defaults that it comes with.
+//! Envoy as a proxy of TCP and of HTTP, with the defaults that it comes with.
 
 use serde_json::{Value, json};
 
@@ -51,6 +51,11 @@ fn cluster(name: String, route: &Route) -> Value {
         "name": name,
         "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [endpoint] }] },
     });
+    if route.protocol == Protocol::Tcp {
+        // Else it refuses what is beyond 1,024 connections.
+        cluster["circuit_breakers"] =
+            json!({ "thresholds": [{ "max_connections": 20_000, "max_pending_requests": 20_000 }] });
+    }
     if route.protocol == Protocol::Http2 {
         cluster["typed_extension_protocol_options"] = json!({
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions":

@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use super::program;
+use super::program::{self, Ready};
 use super::task::Protocol;
 use crate::{setup, workspace};
 
@@ -23,7 +23,7 @@ pub(crate) enum Peer {
     Haproxy,
     /// HAProxy, moving bytes by splice(2).
     HaproxySplice,
-    /// nginx.
+    /// nginx; of TCP, by its stream module.
     Nginx,
     /// Envoy.
     Envoy,
@@ -50,7 +50,7 @@ impl Peer {
     /// The command that runs it. Its configuration is written to `directory`.
     pub(super) fn command(self, program: &Path, routes: &[Route], directory: &Path) -> Result<Command> {
         let listens: Vec<_> = routes.iter().map(|route| route.listen).collect();
-        let mut command = program::command(program, &listens)?;
+        let mut command = program::command(program, &listens, Ready::Listens)?;
         let config = match self {
             Self::Haproxy => haproxy::config(routes, false)?,
             Self::HaproxySplice => haproxy::config(routes, true)?,
