@@ -123,6 +123,12 @@ counters! {
     SockOpsCloseReported = ("sock_ops", "close_reported"),
     /// The event ring is full: the close of such a connection is not reported.
     SockOpsEventLost = ("sock_ops", "event_lost"),
+    /// A server of this node has seen the SYN of a client that may be bypassed.
+    SockOpsBypassAnswered = ("sock_ops", "bypass_answered"),
+    /// Both ends of a connection have found each other.
+    SockOpsBypassPaired = ("sock_ops", "bypass_paired"),
+    /// They have not, although the server had answered: the connection stays native.
+    SockOpsBypassFailed = ("sock_ops", "bypass_failed"),
     /// A send was redirected.
     SkMsgRedirected = ("sk_msg", "redirected"),
     /// The first send of a connection found no lane: the connection stays native.
@@ -135,6 +141,18 @@ counters! {
     SkMsgUpperProtocol = ("sk_msg", "upper_protocol"),
     /// The redirect helper failed: the bytes are lost and the application is told (EACCES).
     SkMsgRedirectFailed = ("sk_msg", "redirect_failed"),
+    /// A send went to the receiver's queue.
+    BypassRedirected = ("sk_msg_bypass", "redirected"),
+    /// The other end is not known yet, or is closed: the send went through TCP, as all below.
+    BypassNoPeer = ("sk_msg_bypass", "no_peer"),
+    /// Earlier bytes in TCP have not been read yet.
+    BypassNativeBefore = ("sk_msg_bypass", "native_before"),
+    /// The receiver's queue is at its limit.
+    BypassFull = ("sk_msg_bypass", "full"),
+    /// One end has a protocol on top of TCP (kernel TLS).
+    BypassUpperProtocol = ("sk_msg_bypass", "upper_protocol"),
+    /// The sender has finished, or the connection has ended.
+    BypassNotOpen = ("sk_msg_bypass", "not_open"),
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 #![no_std]
 
 mod address;
+mod bypass;
 mod connection;
 mod counter;
 mod inbound;
@@ -18,6 +19,9 @@ mod workload;
 pub use address::{
     LOOPBACK_V4_MAPPED, LOOPBACK_V6, UNSPECIFIED_V4_MAPPED, UNSPECIFIED_V6, V4_MAPPED_PREFIX,
     is_link_local_v6, is_loopback, is_v4_mapped, map_v4, mapped, normalise_unspecified,
+};
+pub use bypass::{
+    BypassEnd, BypassKey, Bypassed, LocalSocket, Rendezvous, RendezvousKey, bypass_queue_limit,
 };
 pub use connection::{
     Closed, ClosingCounters, HandoffKey, Lane, LaneState, Open, OriginalDst, SocketCounters, Tracked,
@@ -49,6 +53,9 @@ macro_rules! impl_pod {
 }
 #[cfg(feature = "user")]
 impl_pod!(
+    BypassEnd,
+    BypassKey,
+    Bypassed,
     Closed,
     Destination,
     HandoffKey,
@@ -60,6 +67,8 @@ impl_pod!(
     PortKey,
     PortRule,
     ProbeKey,
+    Rendezvous,
+    RendezvousKey,
     AgentBlob,
     Settings,
     SubnetKey,

@@ -28,8 +28,8 @@ pub struct Settings {
     pub log_level: u32,
     /// 1 when new connections of workloads that allow it may use `sk_msg`, else 0.
     pub sk_msg: u32,
-    /// Explicit, always zero.
-    pub pad: u32,
+    /// 1 when connections between workloads that allow it may be bypassed, else 0.
+    pub same_node_bypass: u32,
     /// The byte fuse: redirected and not yet consumed bytes above which a connection turns native.
     pub sk_msg_fuse_bytes: u64,
     /// Age in nanoseconds above which the proxy's heartbeat is stale.

@@ -20,6 +20,8 @@ pub mod flags {
     pub const CLIENT: u32 = 1 << 7;
     /// Peers in the workload's entries of `SKIP_SUBNETS` are left alone.
     pub const SKIP_SUBNETS: u32 = 1 << 6;
+    /// Opaque connections to others of this node that have it too may be bypassed.
+    pub const SAME_NODE_BYPASS: u32 = 1 << 12;
     /// Opaque connections are on the kernel path: left to themselves, and counted.
     pub const OPAQUE_KERNEL: u32 = 1 << 8;
 }

@@ -20,7 +20,7 @@ use proxy_common::{
 
 use crate::{
     maps::{EVENTS, EVENTS_BYTES, INBOUND, OPEN, WORKLOADS, count, reserve_closed},
-    probes,
+    probes, rendezvous,
     rules::{rule, skips_peer},
     sock::{self, TcpSock},
     sock_ops::{local_end, netns_cookie, remote_end},
@@ -121,6 +121,7 @@ pub(crate) fn closed(ctx: &SockOpsContext, sk: *mut bpf_sock, record: &Tracked, 
         };
         (closing, (*ctx.ops).srtt_us, (*ctx.ops).total_retrans)
     };
+    let (sent_by_bypass, received_by_bypass) = rendezvous::redirected_bytes(sk);
     let Some(mut entry) = reserve_closed() else {
         count(Counter::SockOpsEventLost);
         return;
@@ -131,8 +132,8 @@ pub(crate) fn closed(ctx: &SockOpsContext, sk: *mut bpf_sock, record: &Tracked, 
         // SAFETY: the helper has no preconditions.
         closed_ns: unsafe { bpf_ktime_get_ns() },
         counters: SocketCounters {
-            sent_bytes: closing.sent_payload(),
-            received_bytes: closing.received_payload(),
+            sent_bytes: closing.sent_payload() + sent_by_bypass,
+            received_bytes: closing.received_payload() + received_by_bypass,
             srtt_us: srtt_8us / SRTT_UNITS,
             retransmits,
         },

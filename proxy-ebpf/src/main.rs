@@ -11,6 +11,8 @@
 //! | [`getpeername`] | tells the application the address it asked for |
 //! | [`getsockopt`] | answers SO_ORIGINAL_DST to a foreign proxy |
 //! | [`sk_msg`] | carries application sends to the proxy without the loopback TCP stack |
+//! | [`bypass`] | carries them to an application on the same node, past TCP |
+//! | [`rendezvous`] | its part that finds the other end |
 //!
 //! Whatever goes wrong in here, a connection goes direct: only a workload that asked to be strict
 //! is refused. Every outcome is counted ([`proxy_common::Counter`]).
@@ -18,6 +20,7 @@
 #![no_std]
 #![no_main]
 
+mod bypass;
 mod connect;
 mod getpeername;
 mod getsockopt;
@@ -26,6 +29,7 @@ mod listening;
 mod log;
 mod maps;
 mod probes;
+mod rendezvous;
 mod rules;
 mod sk_lookup;
 mod sk_msg;

@@ -7,9 +7,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SockHash},
 };
 use proxy_common::{
-    AgentBlob, Closed, Counter, Destination, HandoffKey, InboundListenerKey, Lane, ListenKey, Open,
-    OriginalDst, PORT_MAP_CAPACITY, PortKey, PortRule, ProbeKey, Settings, SubnetKey, Tracked, Workload,
-    WorkloadName,
+    AgentBlob, BypassEnd, BypassKey, Bypassed, Closed, Counter, Destination, HandoffKey, InboundListenerKey,
+    Lane, ListenKey, Open, OriginalDst, PORT_MAP_CAPACITY, PortKey, PortRule, ProbeKey, Rendezvous,
+    RendezvousKey, Settings, SubnetKey, Tracked, Workload, WorkloadName,
 };
 
 /// Connections that may be between connect(2) and the proxy's accept at one time, those that may use
@@ -116,6 +116,29 @@ pub(crate) static PROXY_SOCKETS: SockHash<u64> = SockHash::with_max_entries(MAX_
 #[map]
 pub(crate) static LANES: HashMap<u64, Lane> = HashMap::with_max_entries(MAX_CONNECTIONS, BPF_F_NO_PREALLOC);
 
+/// Both ends of bypassed connections, each by its own cookie: `sk_msg_bypass` is attached here. An entry
+/// goes when its socket is closed, and by nothing else.
+#[map]
+pub(crate) static BYPASS_SOCKETS: SockHash<u64> = SockHash::with_max_entries(2 * MAX_CONNECTIONS, 0);
+
+/// Clients that connect and may be bypassed, between SYN and ACK.
+#[map]
+pub(crate) static RENDEZVOUS: HashMap<RendezvousKey, Rendezvous> =
+    HashMap::with_max_entries(MAX_CONNECTIONS, BPF_F_NO_PREALLOC);
+
+/// Connections whose ends have found each other.
+#[map]
+pub(crate) static BYPASSED: HashMap<BypassKey, Bypassed> =
+    HashMap::with_max_entries(MAX_CONNECTIONS, BPF_F_NO_PREALLOC);
+
+/// Those of which one end is closed.
+#[map]
+pub(crate) static HALF_CLOSED: HashMap<BypassKey, u8> =
+    HashMap::with_max_entries(MAX_CONNECTIONS, BPF_F_NO_PREALLOC);
+
+/// Which end of which connection a socket is, in the socket itself.
+#[btf_map]
+pub(crate) static BYPASS_ENDS: SkStorage<BypassEnd> = SkStorage::new();
 /// The open connections on the kernel path, by the cookies of their sockets.
 #[map]
 pub(crate) static OPEN: HashMap<u64, Open> = HashMap::with_max_entries(MAX_CONNECTIONS, BPF_F_NO_PREALLOC);

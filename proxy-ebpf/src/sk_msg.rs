@@ -24,7 +24,7 @@ static TCP_WRITE_SEQ: Global<u32> = Global::new(u32::MAX);
 
 /// Likewise `inet_connection_sock.icsk_ulp_ops`; a `tcp_sock` begins with that struct.
 #[unsafe(no_mangle)]
-static TCP_ULP_OPS: Global<u32> = Global::new(u32::MAX);
+pub(crate) static TCP_ULP_OPS: Global<u32> = Global::new(u32::MAX);
 
 /// A send on an enrolled client's socket.
 #[sk_msg]
@@ -73,17 +73,19 @@ fn may_redirect(record: &Tracked, sk: *mut bpf_sock) -> Result<(), Counter> {
 }
 
 /// What the kernel knows of the next byte that is queued in TCP.
-struct NextByte {
-    seq: u32,
+pub(crate) struct NextByte {
+    /// Its sequence number.
+    pub(crate) seq: u32,
     /// Set where the bytes that this hook sees are not those that go to the peer: kernel TLS shows
     /// them before it encrypts (`bpf_exec_tx_verdict`). A member of a sockmap may be given a TLS layer
     /// (TCP_ULP); its keys (TLS_TX) were refused with EINVAL on 6.1 and 6.12.117, so that the
     /// application has to encrypt by itself.
-    below_upper_protocol: bool,
+    pub(crate) below_upper_protocol: bool,
 }
 
+/// Of the socket that sends; `None` where it is not TCP.
 #[inline(always)]
-fn next_byte(sk: *mut bpf_sock) -> Option<NextByte> {
+pub(crate) fn next_byte(sk: *mut bpf_sock) -> Option<NextByte> {
     // This hook holds the socket's lock.
     let tcp = TcpSock::of(sk)?;
     let ulp_ops: u64 = tcp.read(TCP_ULP_OPS.load());

@@ -7,9 +7,9 @@ use aya_ebpf::{
     btf_maps::SkStorage,
     helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get, bpf_skc_to_tcp_sock},
 };
-use proxy_common::{OriginalDst, Tracked};
+use proxy_common::{BypassEnd, OriginalDst, Tracked};
 
-use crate::maps::{ACCEPTED, TRACKED};
+use crate::maps::{ACCEPTED, BYPASS_ENDS, TRACKED};
 
 /// What is known of a client's socket.
 #[inline(always)]
@@ -40,6 +40,25 @@ pub(crate) fn accepted(sk: *mut bpf_sock) -> Option<&'static mut OriginalDst> {
 #[inline(always)]
 pub(crate) fn accept(sk: *mut bpf_sock, original: &mut OriginalDst) -> bool {
     store(pointer(&ACCEPTED), sk, original)
+}
+
+/// Which end of which connection a socket is, where it may be bypassed.
+#[inline(always)]
+pub(crate) fn bypass_end(sk: *mut bpf_sock) -> Option<&'static mut BypassEnd> {
+    stored(pointer(&BYPASS_ENDS), sk)
+}
+
+/// Remembers which end of which connection a socket is.
+#[inline(always)]
+pub(crate) fn set_bypass_end(sk: *mut bpf_sock, end: &mut BypassEnd) -> bool {
+    store(pointer(&BYPASS_ENDS), sk, end)
+}
+
+/// Forgets that a socket was an end of a bypassed connection.
+#[inline(always)]
+pub(crate) fn forget_bypass_end(sk: *mut bpf_sock) {
+    // SAFETY: as in `stored`. An error says that there was nothing to forget.
+    let _nothing_there = unsafe { bpf_sk_storage_delete(pointer(&BYPASS_ENDS), sk.cast()) };
 }
 
 /// A socket's value in a storage map of `T`. aya's own method takes a `SockAddrContext` only.

@@ -7,8 +7,8 @@ use aya_ebpf::{
     EbpfContext as _,
     bindings::{
         BPF_ANY, BPF_NOEXIST, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
-        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
-        BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
+        BPF_SOCK_OPS_RWND_INIT, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
     },
     helpers::{bpf_ktime_get_ns, generated::bpf_get_netns_cookie, generated::bpf_sock_hash_update},
     macros::sock_ops,
@@ -23,6 +23,7 @@ use crate::{
     kernel_path, listening,
     log::log_warn,
     maps::{CLIENT_SOCKETS, HANDOFF, INBOUND, LANES, PROXY_SOCKETS, WORKLOADS, count},
+    rendezvous,
     rules::rule,
     sock::{self, context_words, tracked},
 };
@@ -37,10 +38,22 @@ const AF_INET: u32 = 2;
 /// Every event of the TCP sockets in an enrolled cgroup.
 #[sock_ops]
 pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
-    let Some(sk) = socket(&ctx) else { return OK };
+    let Some(sk) = socket(&ctx) else {
+        // A request: there is no socket before the handshake is over.
+        if ctx.op() == BPF_SOCK_OPS_RWND_INIT {
+            rendezvous::syn_received(&ctx);
+        }
+        return OK;
+    };
     match ctx.op() {
-        BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&ctx, sk),
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(&ctx, sk),
+        BPF_SOCK_OPS_TCP_CONNECT_CB => {
+            rendezvous::connecting(&ctx, sk);
+            connecting(&ctx, sk);
+        }
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => {
+            established(&ctx, sk);
+            rendezvous::client_established(&ctx, sk);
+        }
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
             if !accepted(&ctx, sk, flags::CLIENT)
                 && kernel_path::accepted(&ctx, sk)
@@ -48,10 +61,14 @@ pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
             {
                 kernel_path::opened(&ctx, &record.original);
             }
+            rendezvous::server_established(&ctx, sk);
         }
         BPF_SOCK_OPS_TCP_LISTEN_CB => listening::began(&ctx, sk),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(0) == tcp_state::LISTEN => listening::ended(&ctx, sk),
-        BPF_SOCK_OPS_STATE_CB => state_changed(&ctx, sk),
+        BPF_SOCK_OPS_STATE_CB => {
+            state_changed(&ctx, sk);
+            rendezvous::state_changed(&ctx, sk);
+        }
         _ => {}
     }
     OK

@@ -9,6 +9,7 @@
     reason = "a test that cannot go on should say where it stopped"
 )]
 
+mod bypass;
 mod capacity;
 mod check;
 mod client_hello;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
     cluster::register(&mut suite);
     container::register(&mut suite);
     inject::register(&mut suite);
+    bypass::register(&mut suite);
     capacity::register(&mut suite);
     foreign::register(&mut suite);
     http_identity::register(&mut suite);

@@ -12,14 +12,14 @@ use proxy_common::{IpVersion, WorkloadName, flags};
 use tokio::task::JoinHandle;
 
 use super::{
-    KernelSide, SkMsg,
+    FastLanes, KernelSide,
     inbound::Asks,
     listeners::{Listeners, port},
 };
 use crate::{
     connection::{self, Downstream, Surroundings},
     kernel::{Attached, Cgroup, Dataplane, Enrolment, InboundHook, KernelError, Netns, NetnsId, Records},
-    policy::{ClientAddress, OpaquePath, PortTable, SkMsgMode, SubnetSet, WhenProxyDown},
+    policy::{BypassMode, ClientAddress, OpaquePath, PortTable, SkMsgMode, SubnetSet, WhenProxyDown},
 };
 
 /// How long the listeners of a workload that has left are kept, for connections that were on their way.
@@ -75,6 +75,8 @@ pub(crate) struct WorkloadSpec {
     pub(crate) include_loopback: bool,
     pub(crate) report_skipped: bool,
     pub(crate) sk_msg: SkMsgMode,
+    /// Whether they go past TCP where the other end is on this node and wants it too.
+    pub(crate) same_node_bypass: BypassMode,
     /// Who carries the bytes of its opaque connections.
     pub(crate) opaque_path: OpaquePath,
     /// Whose address it sees as that of its clients, where its inbound connections are proxied at all.
@@ -97,6 +99,7 @@ impl WorkloadSpec {
             include_loopback: false,
             report_skipped: false,
             sk_msg: SkMsgMode::default(),
+            same_node_bypass: BypassMode::default(),
             opaque_path: OpaquePath::default(),
             inbound: None,
             foreign_proxy: None,
@@ -108,13 +111,14 @@ impl WorkloadSpec {
         &self.name
     }
 
-    fn flags(&self, sk_msg: &SkMsg) -> u32 {
+    fn flags(&self, lanes: &FastLanes) -> u32 {
         let is_own_proxy = self.foreign_proxy.is_none();
         [
             (self.when_proxy_down == WhenProxyDown::Strict, flags::STRICT),
             (self.include_loopback, flags::LOOPBACK),
             (self.report_skipped, flags::REPORT_SKIPPED),
-            (sk_msg.allows(self.sk_msg) && is_own_proxy, flags::SK_MSG),
+            (lanes.bypass.allows(self.same_node_bypass) && is_own_proxy, flags::SAME_NODE_BYPASS),
+            (lanes.sk_msg.allows(self.sk_msg) && is_own_proxy, flags::SK_MSG),
             (self.opaque_path.is_kernel() && is_own_proxy, flags::OPAQUE_KERNEL),
             (!is_own_proxy, flags::FOREIGN_PROXY),
         ]
@@ -207,7 +211,7 @@ impl Enrolled {
     pub(super) fn prepare(
         spec: WorkloadSpec,
         records: &Arc<Records>,
-        sk_msg: &SkMsg,
+        lanes: &FastLanes,
         asks: &Arc<Asks>,
         downstream: impl Fn(Arc<str>, Arc<dyn Surroundings>) -> Downstream,
     ) -> Result<Self, KernelError> {
@@ -216,7 +220,7 @@ impl Enrolled {
             level_bits: spec.cgroup.level_bits(),
             name: WorkloadName::new(&spec.name)
                 .ok_or_else(|| KernelError::WorkloadName { name: spec.name.clone() })?,
-            flags: spec.flags(sk_msg),
+            flags: spec.flags(lanes),
             listener_v4_port: 0,
             listener_v6_port: 0,
             table: spec.table.clone(),
@@ -273,9 +277,9 @@ impl Enrolled {
     }
 
     /// The same workload with the policy of `spec`.
-    pub(super) fn with_policy(&self, spec: &WorkloadSpec, sk_msg: &SkMsg) -> Self {
+    pub(super) fn with_policy(&self, spec: &WorkloadSpec, lanes: &FastLanes) -> Self {
         let enrolment = Enrolment {
-            flags: spec.flags(sk_msg),
+            flags: spec.flags(lanes),
             table: spec.table.clone(),
             skip_subnets: spec.skip_subnets.clone(),
             ..self.enrolment.clone()
@@ -295,14 +299,14 @@ impl Enrolled {
 
     /// Whether `spec` is the same cgroup, namespace and proxy, so that only the policy can differ.
     /// A namespace whose file is gone goes on for as long as somebody is in it.
-    pub(super) fn is_same_place(&self, spec: &WorkloadSpec, sk_msg: &SkMsg) -> bool {
+    pub(super) fn is_same_place(&self, spec: &WorkloadSpec, lanes: &FastLanes) -> bool {
         let key = |(cgroup, port): &(Cgroup, u16)| (cgroup.id(), *port);
         self.place.cgroup.id() == spec.cgroup.id()
             && self.place.netns_path.as_deref() == spec.netns.path()
             && spec.netns.id().is_none_or(|id| self.place.netns_id == Some(id))
             && self.place.inbound_wanted == spec.inbound
             && self.place.foreign_proxy.as_ref().map(key) == spec.foreign_proxy.as_ref().map(key)
-            && (self.enrolment.flags & flags::SK_MSG == spec.flags(sk_msg) & flags::SK_MSG)
+            && (self.enrolment.flags & flags::SK_MSG == spec.flags(lanes) & flags::SK_MSG)
     }
 
     /// Attaches the hooks, unless they are, or `others` has the same cgroup. Until the kernel knows the

@@ -3,6 +3,7 @@
 //! [`Node`] enrols workloads and keeps the proxy's heart beating; [`run`] drives one from a config
 //! file. `sluice exec` drives another for a single command.
 
+mod bypass;
 mod config_file;
 pub(crate) mod descriptors;
 mod enrolled;
@@ -28,24 +29,25 @@ use std::{
 use proxy_common::LogLevel;
 use tokio::{runtime::Handle, task::JoinHandle};
 
-pub(crate) use self::{
-    enrolled::{Enrolled, NetnsAt, WorkloadSpec},
-    pods::{ListView, PodState, PodView, PodsView, ServicePortView, ServiceView, WatchView},
-    run::{RunOptions, run},
-    runtime::{block_on, default_threads},
-};
 use self::{
+    bypass::Bypass,
     heartbeat::Heartbeat,
     inbound::InboundWatch,
     kernel_path::{Accounts, Bookkeeper, Known, KnownWorkload},
     side::KernelSide,
     sk_msg::SkMsg,
 };
+pub(crate) use self::{
+    enrolled::{Enrolled, NetnsAt, WorkloadSpec},
+    pods::{ListView, PodState, PodView, PodsView, ServicePortView, ServiceView, WatchView},
+    run::{RunOptions, run},
+    runtime::{block_on, default_threads},
+};
 use crate::{
     connection::{Live, ReportSink},
     kernel::{Cgroup, Control, Dataplane, KernelError, Records},
     metrics::Metrics,
-    policy::{PortTable, SkMsgMode},
+    policy::{BypassMode, PortTable, SkMsgMode},
     spans::Spans,
     tap::Hub,
 };
@@ -105,10 +107,18 @@ pub(crate) struct Node {
     tap: Hub,
     spans: Option<Spans>,
     live: Live,
-    sk_msg: SkMsg,
+    lanes: FastLanes,
+    own_cgroup: Cgroup,
     known: Known,
     bookkeeper: Bookkeeper,
     dataplane: Dataplane,
+}
+
+/// What is used of the ways past TCP.
+#[derive(Debug)]
+struct FastLanes {
+    sk_msg: SkMsg,
+    bypass: Bypass,
 }
 
 /// How to start a [`Node`].
@@ -163,7 +173,8 @@ impl Node {
             tap: Hub::default(),
             spans: options.spans,
             live: Live::default(),
-            sk_msg,
+            lanes: FastLanes { sk_msg, bypass: Bypass::default() },
+            own_cgroup: options.own_cgroup.try_clone()?,
             known,
             bookkeeper,
             dataplane,
@@ -251,9 +262,10 @@ impl Node {
         live: &BTreeMap<u64, PortTable>,
     ) -> Result<Enrolled, EnrolError> {
         let name = spec.name().to_owned();
+        self.want_bypass(spec.same_node_bypass).map_err(EnrolError::of(&name))?;
         let before = self.enrolled.get(&name);
-        let mut enrolled = match before.filter(|before| before.is_same_place(&spec, &self.sk_msg)) {
-            Some(before) => before.with_policy(&spec, &self.sk_msg),
+        let mut enrolled = match before.filter(|before| before.is_same_place(&spec, &self.lanes)) {
+            Some(before) => before.with_policy(&spec, &self.lanes),
             None => self.prepare(spec).map_err(EnrolError::of(&name))?,
         };
         if let Some(before) = before {
@@ -261,6 +273,13 @@ impl Node {
         }
         enrolled.attach(&mut self.dataplane, self.enrolled.values()).map_err(EnrolError::of(&name))?;
         Ok(enrolled)
+    }
+
+    /// Tries the same-node bypass where a workload wants it and nobody has before.
+    fn want_bypass(&mut self, mode: BypassMode) -> Result<(), KernelError> {
+        self.lanes.bypass.want(mode, &mut self.dataplane, &mut self.control, &self.own_cgroup)?;
+        self.metrics.set_same_node_bypass_enabled(self.lanes.bypass.is_attached());
+        Ok(())
     }
 
     /// Tells the kernel what is different.
@@ -345,7 +364,7 @@ impl Node {
     fn prepare(&self, spec: WorkloadSpec) -> Result<Enrolled, KernelError> {
         // What is opened and started here belongs to the threads of connections.
         let _theirs = self.connections.enter();
-        Enrolled::prepare(spec, &self.records, &self.sk_msg, self.inbound.asks(), |name, surroundings| {
+        Enrolled::prepare(spec, &self.records, &self.lanes, self.inbound.asks(), |name, surroundings| {
             crate::connection::Downstream {
                 workload: name,
                 surroundings,
@@ -390,7 +409,12 @@ impl Node {
 
     /// Whether `sk_msg` is in use, and why.
     pub(crate) fn sk_msg(&self) -> &SkMsg {
-        &self.sk_msg
+        &self.lanes.sk_msg
+    }
+
+    /// Whether the same-node bypass is in use, and why.
+    pub(crate) fn bypass(&self) -> &Bypass {
+        &self.lanes.bypass
     }
 }
 

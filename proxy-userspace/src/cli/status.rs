@@ -35,6 +35,7 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<Exi
         writeln!(out, "admin       http://{admin}/metrics")?;
     }
     writeln!(out, "sk_msg      {}", agent.sk_msg)?;
+    writeln!(out, "bypass      {}", agent.same_node_bypass)?;
     if let Some(config) = &agent.config {
         writeln!(out, "config      {}", config.display())?;
     }
@@ -57,6 +58,7 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<Exi
             (flags::STRICT, "strict"),
             (flags::LOOPBACK, "include-loopback"),
             (flags::SK_MSG, "sk_msg allowed"),
+            (flags::SAME_NODE_BYPASS, "same-node bypass allowed"),
             (flags::OPAQUE_KERNEL, "opaque by the kernel"),
             (flags::FOREIGN_PROXY, "foreign proxy"),
             (flags::SKIP_SUBNETS, "skip-subnets"),
@@ -80,10 +82,10 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<Exi
 
     let counted: Vec<_> = control.counters()?.into_iter().filter(|(_, value)| *value > 0).collect();
     if !counted.is_empty() {
-        writeln!(out, "\nHOOK         OUTCOME              COUNT")?;
+        writeln!(out, "\nHOOK           OUTCOME              COUNT")?;
     }
     for (counter, value) in counted {
-        writeln!(out, "{:11}  {:19}  {value:>6}", counter.hook(), counter.outcome())?;
+        writeln!(out, "{:13}  {:19}  {value:>6}", counter.hook(), counter.outcome())?;
     }
     Ok(status)
 }

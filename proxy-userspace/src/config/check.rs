@@ -10,7 +10,9 @@ use toml::Spanned;
 
 use super::error::{Setting, ValueProblem};
 use super::{Config, DEFAULT_ADMIN, ForeignProxy, KubernetesConfig, WorkloadConfig, file};
-use crate::policy::{ClientAddress, OpaquePath, OtlpEndpoint, PortRules, PortSet, SkMsgMode, SubnetSet};
+use crate::policy::{
+    BypassMode, ClientAddress, OpaquePath, OtlpEndpoint, PortRules, PortSet, SkMsgMode, SubnetSet,
+};
 
 /// A value that a setting cannot have.
 pub(super) struct Wrong {
@@ -49,8 +51,12 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         let inbound = written.inbound.unwrap_or(file.inbound);
         let client_address = written.client_address.unwrap_or(file.client_address);
         let inbound = inbound.then_some(client_address);
-        let of_node =
-            OfNode { sk_msg: file.sk_msg, opaque_path: file.opaque_path, skip_subnets: &skip_subnets };
+        let of_node = OfNode {
+            sk_msg: file.sk_msg,
+            same_node_bypass: file.same_node_bypass,
+            opaque_path: file.opaque_path,
+            skip_subnets: &skip_subnets,
+        };
         let workload = workload(written, &of_node, inbound)?;
         let name = workload.name.clone();
         if !names.insert(name.clone()) {
@@ -72,6 +78,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
     Ok(Config {
         admin,
         sk_msg: file.sk_msg,
+        same_node_bypass: file.same_node_bypass,
         opaque_path: file.opaque_path,
         threads: file.threads,
         otlp_endpoint,
@@ -106,6 +113,7 @@ fn kubernetes(written: file::Kubernetes) -> Result<KubernetesConfig, Wrong> {
 /// The node's choices, for workloads that have none of their own.
 struct OfNode<'a> {
     sk_msg: SkMsgMode,
+    same_node_bypass: BypassMode,
     opaque_path: OpaquePath,
     skip_subnets: &'a SubnetSet,
 }
@@ -137,6 +145,7 @@ fn workload(
         skip_subnets: skip_subnets.unwrap_or_else(|| of_node.skip_subnets.clone()),
         when_proxy_down: written.when_proxy_down,
         include_loopback: written.include_loopback,
+        same_node_bypass: written.same_node_bypass.unwrap_or(of_node.same_node_bypass),
         sk_msg: written.sk_msg.unwrap_or(of_node.sk_msg),
         opaque_path: written.opaque_path.unwrap_or(of_node.opaque_path),
         inbound,

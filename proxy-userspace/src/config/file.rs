@@ -12,8 +12,8 @@ use toml::Spanned;
 
 use super::DEFAULT_ADMIN;
 use crate::policy::{
-    ClientAddress, DEFAULT_OPAQUE_PORTS, EnrolMode, OpaquePath, PortSet, SkMsgMode, WhenProxyDown,
-    WrittenPorts,
+    BypassMode, ClientAddress, DEFAULT_OPAQUE_PORTS, EnrolMode, OpaquePath, PortSet, SkMsgMode,
+    WhenProxyDown, WrittenPorts,
 };
 
 /// A list of ports, where there is one.
@@ -35,6 +35,10 @@ pub(super) struct File {
     /// Whether application sends travel to the proxy by sk_msg.
     #[serde(default)]
     pub(super) sk_msg: SkMsgMode,
+    /// Whether opaque connections between workloads of this node that both want it go past TCP, for
+    /// workloads that do not say. Not every application can bear that: see the README.
+    #[serde(default)]
+    pub(super) same_node_bypass: BypassMode,
     /// Who carries the bytes of connections to opaque ports: the kernel, which counts them, or the proxy.
     #[serde(default)]
     pub(super) opaque_path: OpaquePath,
@@ -157,6 +161,11 @@ pub(super) struct Workload {
     #[serde(default)]
     #[schemars(with = "SkMsgMode", skip_serializing_if = "Option::is_none")]
     pub(super) sk_msg: Option<SkMsgMode>,
+    /// Whether its opaque connections with others of this node that want it too go past TCP; absent, the
+    /// node's setting holds.
+    #[serde(default)]
+    #[schemars(with = "BypassMode", skip_serializing_if = "Option::is_none")]
+    pub(super) same_node_bypass: Option<BypassMode>,
     /// Who carries the bytes of connections to opaque ports; absent, the node's setting holds.
     #[serde(default)]
     #[schemars(with = "OpaquePath", skip_serializing_if = "Option::is_none")]

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Place, Setting, ValueProblem};
 use crate::policy::{
-    ClientAddress, EnrolMode, OpaquePath, OtlpEndpoint, PortRules, PortTable, SkMsgMode, SubnetSet,
-    WhenProxyDown, compile,
+    BypassMode, ClientAddress, EnrolMode, OpaquePath, OtlpEndpoint, PortRules, PortTable, SkMsgMode,
+    SubnetSet, WhenProxyDown, compile,
 };
 
 /// Where the admin server listens unless it is told: Linkerd's admin port, on loopback.
@@ -30,6 +30,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Whether application sends travel by `sk_msg`, for workloads that do not say.
     pub sk_msg: SkMsgMode,
+    /// Whether opaque connections within the node go past TCP, for workloads that do not say.
+    pub same_node_bypass: BypassMode,
     /// Who carries the bytes of opaque connections, for workloads that do not say.
     pub opaque_path: OpaquePath,
     /// How many threads connections have; `None` is one for each processor.
@@ -84,6 +86,8 @@ pub struct WorkloadConfig {
     pub include_loopback: bool,
     /// Whether its sends travel by `sk_msg`; the node's choice where it has none of its own.
     pub sk_msg: SkMsgMode,
+    /// Whether its opaque connections within the node go past TCP; likewise.
+    pub same_node_bypass: BypassMode,
     /// Who carries the bytes of its opaque connections; the node's choice where it has none of its own.
     pub opaque_path: OpaquePath,
     /// Whose address it sees as that of its clients, where the connections that it accepts are proxied.

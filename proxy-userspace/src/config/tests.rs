@@ -34,6 +34,7 @@ fn an_empty_file_is_the_defaults_without_workloads() {
         admin: DEFAULT_ADMIN,
         sk_msg: SkMsgMode::Auto,
         opaque_path: OpaquePath::Auto,
+        same_node_bypass: BypassMode::Disabled,
         threads: None,
         otlp_endpoint: None,
         ports: PortRules::default(),
@@ -85,6 +86,7 @@ fn a_workload_needs_only_a_name_and_a_cgroup() {
         include_loopback: false,
         sk_msg: SkMsgMode::Auto,
         opaque_path: OpaquePath::Auto,
+        same_node_bypass: BypassMode::Disabled,
         inbound: Some(ClientAddress::Preserve),
         foreign_proxy: None,
     };
@@ -99,6 +101,7 @@ fn every_setting_is_read() {
     let config = parse(
         "admin = '[::1]:9999'
          sk-msg = 'off'
+         same-node-bypass = 'enabled'
          threads = 2
          opaque-ports = '3306, 1-9'
          skip-outbound-ports = 4567
@@ -123,6 +126,7 @@ fn every_setting_is_read() {
          when-proxy-down = 'strict'
          include-loopback = true
          sk-msg = 'on'
+         same-node-bypass = 'forced'
          inbound = true
          client-address = 'proxy'
          foreign-proxy = { cgroup = '/sys/fs/cgroup/envoy', port = 15001 }",
@@ -131,6 +135,7 @@ fn every_setting_is_read() {
         admin: "[::1]:9999".parse().unwrap(),
         sk_msg: SkMsgMode::Off,
         opaque_path: OpaquePath::Auto,
+        same_node_bypass: BypassMode::Enabled,
         threads: NonZeroU8::new(2),
         otlp_endpoint: Some("http://collector:4318".parse().unwrap()),
         ports: PortRules { opaque: ports("1-9,3306"), skip_outbound: ports("4567"), skip_inbound: ports("") },
@@ -153,6 +158,7 @@ fn every_setting_is_read() {
             include_loopback: true,
             sk_msg: SkMsgMode::On,
             opaque_path: OpaquePath::Auto,
+            same_node_bypass: BypassMode::Forced,
             inbound: Some(ClientAddress::Proxy),
             foreign_proxy: Some(ForeignProxy {
                 cgroup: "/sys/fs/cgroup/envoy".into(),

@@ -38,9 +38,17 @@ const SKIP_OUTBOUND_PORTS: &str = "config.linkerd.io/skip-outbound-ports";
 /// Both directions.
 const SKIP_PORTS: &str = "linkerd.io/skip-ports";
 const SKIP_SUBNETS: &str = "config.linkerd.io/skip-subnets";
+const SAME_NODE_BYPASS: &str = "sluice/same-node-bypass";
 /// All that `inject` writes and `uninject` removes.
-const KEYS: [&str; 6] =
-    [INJECT, OPAQUE_PORTS, SKIP_INBOUND_PORTS, SKIP_OUTBOUND_PORTS, SKIP_PORTS, SKIP_SUBNETS];
+const KEYS: [&str; 7] = [
+    INJECT,
+    OPAQUE_PORTS,
+    SKIP_INBOUND_PORTS,
+    SKIP_OUTBOUND_PORTS,
+    SKIP_PORTS,
+    SKIP_SUBNETS,
+    SAME_NODE_BYPASS,
+];
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The values of annotations, as they are given by flags.
 
-use crate::policy::{PortSpec, SubnetSet};
+use crate::policy::{BypassMode, PortSpec, SubnetSet};
 
 /// What `inject` writes besides `linkerd.io/inject: enabled`; what is not given is not written.
 ///
@@ -17,4 +17,6 @@ pub struct Overrides {
     pub skip_ports: Option<PortSpec>,
     /// `config.linkerd.io/skip-subnets`.
     pub skip_subnets: Option<SubnetSet>,
+    /// `sluice/same-node-bypass`.
+    pub same_node_bypass: Option<BypassMode>,
 }

@@ -1,8 +1,8 @@
 //! A text in, the changed text and what is told of it out.
 
 use super::{
-    DISABLED, ENABLED, INJECT, OPAQUE_PORTS, SKIP_INBOUND_PORTS, SKIP_OUTBOUND_PORTS, SKIP_PORTS,
-    SKIP_SUBNETS,
+    DISABLED, ENABLED, INJECT, OPAQUE_PORTS, SAME_NODE_BYPASS, SKIP_INBOUND_PORTS, SKIP_OUTBOUND_PORTS,
+    SKIP_PORTS, SKIP_SUBNETS,
     annotate::{self, Annotation},
     error::{InjectError, Problem},
     object::{Object, Owner, Place, objects},
@@ -129,7 +129,8 @@ fn for_pods(overrides: &Overrides) -> Vec<Annotation> {
     let mut annotations = vec![Annotation { key: INJECT, value: ENABLED.to_owned() }];
     let lists = port_lists(overrides).into_iter().map(|(key, _, list)| (key, list.map(ToString::to_string)));
     let subnets = overrides.skip_subnets.as_ref().map(ToString::to_string);
-    for (key, value) in lists.chain([(SKIP_SUBNETS, subnets)]) {
+    let bypass = overrides.same_node_bypass.map(|mode| mode.to_string());
+    for (key, value) in lists.chain([(SKIP_SUBNETS, subnets), (SAME_NODE_BYPASS, bypass)]) {
         annotations.extend(value.map(|value| Annotation { key, value }));
     }
     annotations

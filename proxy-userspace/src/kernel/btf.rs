@@ -22,6 +22,12 @@ pub(super) struct TcpSockOffsets {
     pub(super) ipv6_only_bit: u32,
     /// `sk_err`.
     pub(super) error: u32,
+    pub(super) copied_seq: u32,
+    /// `sk_backlog.rmem_alloc`, which that struct without a name begins with.
+    pub(super) rmem_alloc: u32,
+    pub(super) rcvbuf: u32,
+    /// Where the kernel has MPTCP.
+    pub(super) is_mptcp: Option<u32>,
 }
 
 /// Why an offset is not known.
@@ -51,21 +57,33 @@ pub(super) fn tcp_sock_offsets() -> Result<TcpSockOffsets, BtfError> {
 
 impl TcpSockOffsets {
     fn read(btf: &[u8]) -> Result<Self, BtfError> {
-        let [ipv6_only, error, ulp_ops, write_seq] = members(
+        let [ipv6_only, error, ulp_ops, write_seq, copied_seq, backlog, rcvbuf] = members(
             btf,
             [
                 ("sock_common", "skc_ipv6only"),
                 ("sock", "sk_err"),
                 ("inet_connection_sock", "icsk_ulp_ops"),
                 ("tcp_sock", "write_seq"),
+                ("tcp_sock", "copied_seq"),
+                ("sock", "sk_backlog"),
+                ("sock", "sk_rcvbuf"),
             ],
         )?;
+        let is_mptcp = match members(btf, [("tcp_sock", "is_mptcp")]) {
+            Ok([found]) => Some(found.byte()?),
+            Err(BtfError::Missing { .. }) => None,
+            Err(error) => return Err(error),
+        };
         Ok(Self {
             write_seq: write_seq.byte()?,
             ulp_ops: ulp_ops.byte()?,
             ipv6_only: ipv6_only.bits / 8,
             ipv6_only_bit: ipv6_only.bits % 8,
             error: error.byte()?,
+            copied_seq: copied_seq.byte()?,
+            rmem_alloc: backlog.byte()?,
+            rcvbuf: rcvbuf.byte()?,
+            is_mptcp,
         })
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     cgroup::cgroup2_mount_point, cgroup_namespace::enter_that_of_the_node, dataplane::Dataplane,
-    error::KernelError, own_cgroup::OwnCgroup, programs, sys,
+    error::KernelError, own_cgroup::OwnCgroup, programs, self_test::Verdict, sys,
 };
 
 /// How long a connection within this machine may take.
@@ -42,6 +42,17 @@ impl Finding {
         let error = result.as_ref().err().map(KernelError::with_causes);
         Self { what: what.to_owned(), weight, detail: if error.is_some() { None } else { detail }, error }
     }
+
+    /// Whether applications can bear something; `setting` uses it where they can.
+    fn of_self_test(what: &str, setting: &str, result: Result<Verdict, KernelError>) -> Self {
+        let (detail, error) = match result {
+            Ok(verdict) if verdict.passed() => (Some(format!("{setting} uses it")), None),
+            Ok(verdict) => (None, Some(format!("{setting} leaves it: {verdict}"))),
+            Err(error) => (None, Some(error.with_causes())),
+        };
+        let what = format!("{what} keeps what applications rely on (self-test)");
+        Self { what, weight: Weight::Optional, detail, error }
+    }
 }
 
 /// Tries everything.
@@ -69,6 +80,7 @@ pub(crate) fn check() -> Vec<Finding> {
     check_programs(&mut findings);
     check_cgroup(&mut findings);
     check_sk_msg(&mut findings);
+    check_bypass(&mut findings);
     findings
 }
 
@@ -120,15 +132,10 @@ fn check_sk_msg(findings: &mut Vec<Finding>) {
         dataplane.attach_listeners(own_cgroup.of_proxy())?;
         dataplane.test_sk_msg()
     };
-    let (detail, error) = match test() {
-        Ok(verdict) if verdict.passed() => (Some("--sk-msg auto uses it".to_owned()), None),
-        Ok(verdict) => (None, Some(format!("--sk-msg auto leaves it: {verdict}"))),
-        Err(error) => (None, Some(error.with_causes())),
-    };
-    findings.push(Finding {
-        what: "sk_msg keeps what applications rely on (self-test)".to_owned(),
-        weight: Weight::Optional,
-        detail,
-        error,
-    });
+    findings.push(Finding::of_self_test("sk_msg", "--sk-msg auto", test()));
+}
+
+fn check_bypass(findings: &mut Vec<Finding>) {
+    let test = || Dataplane::test_bypass(OwnCgroup::enter("sluice-check")?.of_proxy());
+    findings.push(Finding::of_self_test("same-node bypass", "same-node-bypass = \"enabled\"", test()));
 }

@@ -15,7 +15,7 @@ use super::{
     pins::Pins,
     programs::{self, Attached},
     records::Records,
-    self_test::{self, SkMsgVerdict},
+    self_test::{self, Verdict},
     sys,
 };
 
@@ -30,6 +30,7 @@ pub(crate) struct Dataplane {
     ebpf: Ebpf,
     inbound: inbound::Template,
     sk_msg: Option<SkMsgLink>,
+    bypass: Option<SkMsgLink>,
     listeners: Option<Attached>,
     kubelet: Option<Attached>,
     /// Last, so that the pins go after the programs.
@@ -56,7 +57,7 @@ impl Dataplane {
         if let Some(pins) = &pins {
             pins.pin(&ebpf)?;
         }
-        Ok(Self { ebpf, inbound, sk_msg: None, listeners: None, kubelet: None, pins })
+        Ok(Self { ebpf, inbound, sk_msg: None, bypass: None, listeners: None, kubelet: None, pins })
     }
 
     /// The maps shared with the command line.
@@ -123,7 +124,7 @@ impl Dataplane {
     ) -> Result<Vec<Attached>, KernelError> {
         let mut attached = vec![
             programs::attach_getsockopt(&mut self.ebpf, proxy)?,
-            programs::attach_foreign_listeners(&mut self.ebpf, proxy)?,
+            programs::attach_workload_sock_ops(&mut self.ebpf, proxy)?,
         ];
         attached.extend(programs::attach_workload(&mut self.ebpf, cgroup, None)?);
         Ok(attached)
@@ -142,10 +143,16 @@ impl Dataplane {
 
     /// Looks what `sk_msg` does to a socket on this kernel, once it is attached, and `sock_ops` to the
     /// cgroup of this process. What it did is not counted.
-    pub(crate) fn test_sk_msg(&mut self) -> Result<SkMsgVerdict, KernelError> {
-        let verdict = self_test::run(&mut self.ebpf)?;
+    pub(crate) fn test_sk_msg(&mut self) -> Result<Verdict, KernelError> {
+        let verdict = self_test::of_sk_msg(&mut self.ebpf);
         self.control()?.reset_counters()?;
         Ok(verdict)
+    }
+
+    /// Looks what the same-node bypass does to the sockets of this process, which must be in this cgroup.
+    /// By programs and maps of the test's own: nothing of it shows here.
+    pub(crate) fn test_bypass(own_cgroup: &Cgroup) -> Result<Verdict, KernelError> {
+        self_test::of_bypass(own_cgroup)
     }
 
     /// Removes what a killed agent left attached. Call it when this one is ready, so that there is no
@@ -164,6 +171,13 @@ impl Dataplane {
     /// Attaches `sk_msg`. New connections use it once the settings say so.
     pub(crate) fn attach_sk_msg(&mut self) -> Result<(), KernelError> {
         self.sk_msg = Some(programs::attach_sk_msg(&mut self.ebpf)?);
+        Ok(())
+    }
+
+    /// Attaches the same-node bypass. New connections use it once the settings say so; those that do go on
+    /// by it when this process has ended, until they are closed.
+    pub(crate) fn attach_bypass(&mut self) -> Result<(), KernelError> {
+        self.bypass = Some(programs::attach_bypass(&mut self.ebpf)?);
         Ok(())
     }
 }

@@ -17,14 +17,15 @@ use netlink_packet_sock_diag::inet::{
     nlas::{Nla, TcpInfo},
 };
 use proxy_common::{
-    Closed, Decision, Direction, Open, OriginalDst, PortRule, SocketCounters, flags, tcp_state,
+    BypassKey, Bypassed, Closed, Decision, Direction, Open, OriginalDst, PortRule, SocketCounters, flags,
+    tcp_state,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes as _;
 
 use super::{
     error::KernelError,
-    maps::{self, EVENTS, MapSource as _, OPEN, error},
+    maps::{self, BYPASSED, EVENTS, MapSource as _, OPEN, error},
     netns::Netns,
     sock_diag::SockDiag,
     sys,
@@ -162,13 +163,18 @@ impl ClosedEvents {
 /// The open connections on the kernel path, and the way to ask their sockets.
 pub(crate) struct OpenConnections {
     open: HashMap<MapData, u64, Open>,
+    bypassed: HashMap<MapData, BypassKey, Bypassed>,
     /// By the cookies of their namespaces.
     asks: StdHashMap<u64, SockDiag>,
 }
 
 impl OpenConnections {
     pub(super) fn new(ebpf: &Ebpf) -> Result<Self, KernelError> {
-        Ok(Self { open: maps::hash(ebpf, OPEN)?, asks: StdHashMap::new() })
+        Ok(Self {
+            open: maps::hash(ebpf, OPEN)?,
+            bypassed: maps::hash(ebpf, BYPASSED)?,
+            asks: StdHashMap::new(),
+        })
     }
 
     /// Those that are open now. Asked are those in namespaces that `netns` knows by their cookies, or that
@@ -195,7 +201,24 @@ impl OpenConnections {
                 ask(asks, some, &mut connections).map_err(cannot_ask)?;
             }
         }
+        self.add_bypassed(&mut connections)?;
         Ok(OpenList { cookies, connections })
+    }
+
+    /// What went past TCP, its sockets have not counted.
+    fn add_bypassed(&self, connections: &mut [KernelConnection]) -> Result<(), KernelError> {
+        let mut by_cookie: StdHashMap<u64, (u64, u64)> = StdHashMap::new();
+        for entry in self.bypassed.iter() {
+            let (_, found) = entry.map_err(error("read", BYPASSED))?;
+            let bytes = (found.client_redirected_bytes, found.server_redirected_bytes);
+            by_cookie.extend([(found.client.cookie, bytes), (found.server.cookie, bytes)]);
+        }
+        for KernelConnection { cookie, traffic, .. } in connections {
+            let (from_client, from_server) = by_cookie.get(cookie).copied().unwrap_or_default();
+            traffic.from_client += from_client;
+            traffic.from_server += from_server;
+        }
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) const SETTINGS: &str = "SETTINGS";
 pub(super) const HEARTBEAT: &str = "HEARTBEAT";
 pub(super) const AGENT: &str = "AGENT";
 pub(super) const COUNTERS: &str = "COUNTERS";
+pub(super) const BYPASSED: &str = "BYPASSED";
 pub(super) const ACCEPTED: &str = "ACCEPTED";
 pub(super) const LANES: &str = "LANES";
 pub(super) const EVENTS: &str = "EVENTS";

@@ -42,3 +42,4 @@ pub(crate) use pins::{DEFAULT_PIN_DIR, Pins};
 pub(crate) use pod_cgroup::{PodCgroups, kubelet_cgroup, process_of};
 pub(crate) use programs::Attached;
 pub(crate) use records::Records;
+pub(crate) use self_test::Verdict;

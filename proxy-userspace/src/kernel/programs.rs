@@ -20,15 +20,16 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_
 
 /// The hooks of a workload's cgroup that take addresses.
 const SOCK_ADDR_HOOKS: [&str; 4] = ["getpeername4", "getpeername6", "connect4", "connect6"];
-const SOCK_OPS: &str = "sock_ops";
+pub(super) const SOCK_OPS: &str = "sock_ops";
 const SOCK_OPS_PROXY: &str = "sock_ops_proxy";
 const SOCK_OPS_KUBELET: &str = "sock_ops_kubelet";
 pub(super) const SK_LOOKUP: &str = "sk_lookup_verdict";
 const GETSOCKOPT: &str = "getsockopt";
 const SK_MSG: &str = "sk_msg_verdict";
+const SK_MSG_BYPASS: &str = "sk_msg_bypass";
 
 /// The programs, in the order in which a reader of `check` meets them.
-pub(super) const ALL: [&str; 10] = [
+pub(super) const ALL: [&str; 11] = [
     "connect4",
     "connect6",
     "getpeername4",
@@ -39,6 +40,7 @@ pub(super) const ALL: [&str; 10] = [
     SK_LOOKUP,
     GETSOCKOPT,
     SK_MSG,
+    SK_MSG_BYPASS,
 ];
 
 /// A cgroup link always attaches beside other programs (BPF_F_ALLOW_MULTI), and the kernel refuses
@@ -47,7 +49,7 @@ const ATTACH_MODE: CgroupAttachMode = CgroupAttachMode::Single;
 
 /// Whether sluice does not run without a program.
 pub(super) fn is_required(name: &str) -> bool {
-    ![SOCK_OPS_KUBELET, SK_LOOKUP, GETSOCKOPT, SK_MSG].contains(&name)
+    ![SOCK_OPS_KUBELET, SK_LOOKUP, GETSOCKOPT, SK_MSG, SK_MSG_BYPASS].contains(&name)
 }
 
 /// Makes the maps; loads no program yet.
@@ -58,9 +60,15 @@ pub(super) fn open_object() -> Result<Ebpf, KernelError> {
         loader
             .override_global("TCP_WRITE_SEQ", &offsets.write_seq, true)
             .override_global("TCP_ULP_OPS", &offsets.ulp_ops, true)
+            .override_global("TCP_COPIED_SEQ", &offsets.copied_seq, true)
+            .override_global("SOCK_RMEM_ALLOC", &offsets.rmem_alloc, true)
+            .override_global("SOCK_RCVBUF", &offsets.rcvbuf, true)
             .override_global("SOCK_IPV6ONLY", &offsets.ipv6_only, true)
             .override_global("SOCK_IPV6ONLY_BIT", &offsets.ipv6_only_bit, true)
             .override_global("SOCK_ERR", &offsets.error, true);
+        if let Some(is_mptcp) = &offsets.is_mptcp {
+            loader.override_global("TCP_IS_MPTCP", is_mptcp, true);
+        }
     }
     loader.load(OBJECT).map_err(KernelError::load)
 }
@@ -155,8 +163,9 @@ pub(super) fn attach_workload(
     Ok(attached)
 }
 
-/// Attaches `sock_ops` alone: to the cgroup in which a foreign proxy's listeners are opened.
-pub(super) fn attach_foreign_listeners(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Attached, KernelError> {
+/// Attaches `sock_ops` alone: to the cgroup in which a foreign proxy's listeners are opened, and for the
+/// bypass's self-test.
+pub(super) fn attach_workload_sock_ops(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Attached, KernelError> {
     attach_sock_ops(ebpf, SOCK_OPS, cgroup, None)
 }
 
@@ -223,19 +232,32 @@ where
 
 /// Loads `sk_msg` and attaches it to the clients' sockets.
 pub(super) fn attach_sk_msg(ebpf: &mut Ebpf) -> Result<SkMsgLink, KernelError> {
-    const MAP: &str = "CLIENT_SOCKETS";
-    let missing = KernelError::Missing { kind: "map", name: MAP };
-    let map = SockHash::<_, u64>::try_from(ebpf.map(MAP).ok_or(missing)?)
-        .map_err(|source| KernelError::Map { action: "open", map: MAP, source: Box::new(source) })?;
+    attach_to_sockets(ebpf, SK_MSG, "CLIENT_SOCKETS")
+}
+
+/// Loads the same-node bypass and attaches it to the sockets at both ends.
+pub(super) fn attach_bypass(ebpf: &mut Ebpf) -> Result<SkMsgLink, KernelError> {
+    attach_to_sockets(ebpf, SK_MSG_BYPASS, "BYPASS_SOCKETS")
+}
+
+/// Loads an `sk_msg` program and attaches it to a map of sockets.
+fn attach_to_sockets(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    map_name: &'static str,
+) -> Result<SkMsgLink, KernelError> {
+    let missing = KernelError::Missing { kind: "map", name: map_name };
+    let map = SockHash::<_, u64>::try_from(ebpf.map(map_name).ok_or(missing)?)
+        .map_err(|source| KernelError::Map { action: "open", map: map_name, source: Box::new(source) })?;
     let map_fd = map.fd().try_clone().map_err(|source| KernelError::Map {
         action: "open",
-        map: MAP,
+        map: map_name,
         source: Box::new(source.into()),
     })?;
-    load(ebpf, SK_MSG)?;
-    let program: &mut SkMsg = program(ebpf, SK_MSG)?;
-    let id = program.attach(&map_fd).map_err(|source| KernelError::program(SK_MSG, source))?;
-    program.take_link(id).map_err(|source| KernelError::program(SK_MSG, source))
+    load(ebpf, name)?;
+    let program: &mut SkMsg = program(ebpf, name)?;
+    let id = program.attach(&map_fd).map_err(|source| KernelError::program(name, source))?;
+    program.take_link(id).map_err(|source| KernelError::program(name, source))
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>

@@ -164,18 +164,21 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 
 /// The cookie of the network namespace that a socket is in (SO_NETNS_COOKIE, Linux 5.14).
 pub(super) fn netns_cookie(socket: &impl AsRawFd) -> io::Result<u64> {
+    cookie(socket, libc::SO_NETNS_COOKIE)
+}
+
+/// A socket's own cookie (SO_COOKIE).
+pub(super) fn socket_cookie(socket: &impl AsRawFd) -> io::Result<u64> {
+    cookie(socket, libc::SO_COOKIE)
+}
+
+fn cookie(socket: &impl AsRawFd, option: libc::c_int) -> io::Result<u64> {
     let mut cookie: u64 = 0;
     const LEN: libc::socklen_t = 8;
     let mut len = LEN;
     // SAFETY: the kernel writes at most `len` bytes, the size of `cookie`.
     let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut len,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw mut cookie).cast(), &raw mut len)
     };
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }

@@ -17,17 +17,20 @@ pub enum Annotation {
     SkipPorts,
     /// Addresses that are left alone.
     SkipSubnets,
+    /// Whether connections within the node go past TCP.
+    SameNodeBypass,
 }
 
 impl Annotation {
     /// Every one, in the order in which they are listed.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Inject,
         Self::OpaquePorts,
         Self::SkipInboundPorts,
         Self::SkipOutboundPorts,
         Self::SkipPorts,
         Self::SkipSubnets,
+        Self::SameNodeBypass,
     ];
 
     /// The key in an object's metadata.
@@ -40,6 +43,7 @@ impl Annotation {
             Self::SkipOutboundPorts => "config.linkerd.io/skip-outbound-ports",
             Self::SkipPorts => "linkerd.io/skip-ports",
             Self::SkipSubnets => "config.linkerd.io/skip-subnets",
+            Self::SameNodeBypass => "sluice/same-node-bypass",
         }
     }
 }

@@ -85,6 +85,11 @@ impl Metrics {
         self.families.sk_msg_enabled.set(i64::from(enabled));
     }
 
+    /// Whether connections of workloads that want it may take the same-node bypass.
+    pub fn set_same_node_bypass_enabled(&self, enabled: bool) {
+        self.families.same_node_bypass_enabled.set(i64::from(enabled));
+    }
+
     /// How many pods of the node are in each state, and how many annotations cannot be used.
     pub fn set_pods(&self, pods: &[(&'static str, usize)], problems: usize) {
         let count = |len| i64::try_from(len).unwrap_or(i64::MAX);
@@ -132,6 +137,7 @@ pub(super) struct Families {
     config_last_reload_successful: Gauge,
     config_reload_errors: Counter,
     sk_msg_enabled: Gauge,
+    same_node_bypass_enabled: Gauge,
     pods: Family<StateLabels, Gauge>,
     annotation_problems: Gauge,
     watch_synced: Family<ResourceLabels, Gauge>,
@@ -163,6 +169,7 @@ impl Families {
             config_last_reload_successful: Gauge::default(),
             config_reload_errors: Counter::default(),
             sk_msg_enabled: Gauge::default(),
+            same_node_bypass_enabled: Gauge::default(),
             pods: Family::default(),
             annotation_problems: Gauge::default(),
             watch_synced: Family::default(),
@@ -206,6 +213,8 @@ impl Families {
         sluice.register("config_reload_errors", help, self.config_reload_errors.clone());
         let help = "Whether new connections may use sk_msg";
         sluice.register("sk_msg_enabled", help, self.sk_msg_enabled.clone());
+        let help = "Whether connections of workloads that want it may take the same-node bypass";
+        sluice.register("same_node_bypass_enabled", help, self.same_node_bypass_enabled.clone());
         sluice.register("pods", "Pods of this node, by what becomes of them", self.pods.clone());
         let help = "Annotations whose values cannot be used";
         sluice.register("annotation_problems", help, self.annotation_problems.clone());

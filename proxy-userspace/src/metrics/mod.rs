@@ -23,7 +23,7 @@
 //! | `sluice_kernel_path_round_trip_seconds` | direction, workload |
 //! | `sluice_hook_outcomes_total` | hook, outcome |
 //! | `sluice_config_last_reload_successful`, `sluice_config_reload_errors_total` | |
-//! | `sluice_sk_msg_enabled` | |
+//! | `sluice_sk_msg_enabled`, `sluice_same_node_bypass_enabled` | |
 //! | `sluice_pods` | state |
 //! | `sluice_annotation_problems` | |
 //! | `sluice_build_info` | version |

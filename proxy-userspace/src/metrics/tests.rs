@@ -228,6 +228,7 @@ fn ask(http: &mut HttpMetrics) {
 fn everything() -> Metrics {
     let metrics = metrics();
     metrics.set_sk_msg_enabled(true);
+    metrics.set_same_node_bypass_enabled(true);
     metrics.set_pods(&[("enrolled", 2), ("waiting", 1)], 3);
     metrics.set_watch("pods", true, 0);
     for direction in Direction::ALL {
@@ -342,6 +343,7 @@ fn the_names_and_types_are_the_documented_ones() {
             "sluice_config_last_reload_successful gauge",
             "sluice_config_reload_errors counter",
             "sluice_sk_msg_enabled gauge",
+            "sluice_same_node_bypass_enabled gauge",
             "sluice_pods gauge",
             "sluice_annotation_problems gauge",
             "sluice_kubernetes_watch_synced gauge",

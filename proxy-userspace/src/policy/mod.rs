@@ -17,7 +17,7 @@ mod subnet;
 mod table;
 
 pub use endpoint::{OtlpEndpoint, OtlpEndpointError};
-pub use modes::{ClientAddress, EnrolMode, OpaquePath, SkMsgMode, UnknownWord, WhenProxyDown};
+pub use modes::{BypassMode, ClientAddress, EnrolMode, OpaquePath, SkMsgMode, UnknownWord, WhenProxyDown};
 pub(crate) use notation::WrittenPorts;
 pub use parse::{PortProblem, PortSetError};
 pub use ports::PortSet;

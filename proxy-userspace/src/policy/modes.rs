@@ -85,6 +85,31 @@ impl OpaquePath {
     }
 }
 
+/// Whether opaque connections between workloads of one node that both want it go past TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BypassMode {
+    /// Never.
+    #[default]
+    Disabled,
+    /// Where the self-test passes on this kernel.
+    Enabled,
+    /// Always, whatever the self-test says.
+    Forced,
+}
+
+impl BypassMode {
+    /// The word used in annotations, files and listings.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Enabled => "enabled",
+            Self::Forced => "forced",
+        }
+    }
+}
+
 /// What becomes of a new connection while no proxy is alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -173,6 +198,17 @@ impl FromStr for OpaquePath {
     }
 }
 
+impl FromStr for BypassMode {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        [Self::Disabled, Self::Enabled, Self::Forced]
+            .into_iter()
+            .find(|mode| mode.label() == word)
+            .ok_or_else(|| UnknownWord { expected: "disabled, enabled or forced", got: word.to_owned() })
+    }
+}
+
 impl FromStr for WhenProxyDown {
     type Err = UnknownWord;
 
@@ -207,6 +243,12 @@ impl fmt::Display for OpaquePath {
     }
 }
 
+impl fmt::Display for BypassMode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.label())
+    }
+}
+
 impl fmt::Display for WhenProxyDown {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.label())
@@ -226,6 +268,10 @@ mod tests {
     #[test]
     fn a_mode_reads_back_from_its_word_in_flags_and_in_files() {
         for mode in [SkMsgMode::Auto, SkMsgMode::On, SkMsgMode::Off] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.label());
+        }
+        for mode in [BypassMode::Disabled, BypassMode::Enabled, BypassMode::Forced] {
             assert_eq!(mode.to_string().parse(), Ok(mode));
             assert_eq!(serde_json::to_value(mode).unwrap(), mode.label());
         }

@@ -1,5 +1,6 @@
 //! The client's socket, blocking or not.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd as _;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::sendfile::sendfile;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpFastOpenConnect;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -64,6 +67,32 @@ impl Link {
         socket.set_tcp_nodelay(true)?;
         let sent = socket.send_to_with_flags(bytes, &to.into(), MSG_FASTOPEN)?;
         Ok((Self { stream: socket.into(), nonblocking: false, spurious: 0 }, sent))
+    }
+
+    /// One that was accepted.
+    pub(super) fn of(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, nonblocking: false, spurious: 0 })
+    }
+
+    pub(super) fn set_nonblocking(&mut self, nonblocking: bool) -> io::Result<()> {
+        self.nonblocking = nonblocking;
+        self.stream.set_nonblocking(nonblocking)
+    }
+
+    /// Sends bytes by sendfile(2), out of a file in memory.
+    pub(super) fn send_file(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut file = File::from(memfd_create(c"bytes", MFdFlags::MFD_CLOEXEC)?);
+        file.write_all(bytes)?;
+        let (mut offset, mut left) = (0, bytes.len());
+        while left > 0 {
+            match sendfile(&self.stream, &file, Some(&mut offset), left) {
+                Ok(count) => left -= count,
+                Err(Errno::EAGAIN) => self.would_block(PollFlags::POLLOUT)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

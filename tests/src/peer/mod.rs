@@ -8,12 +8,15 @@
 //!                                                original-dst ADDR
 //!                                                serve
 //!                                                adopt NAME BEHAVIOUR
+//!                                                transfers ROLE SEED COUNT ADDR…
 //! ```
 
 mod link;
 mod puppet;
 mod serve;
 pub mod steps;
+mod transfer_plan;
+mod transfers;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -84,6 +87,10 @@ fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
                 return Err(Command::new(program).args(arguments).exec().into());
             }
             "serve" => return serve::run(),
+            "transfers" => {
+                let words: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
+                return transfers::run(&words);
+            }
             "adopt" => {
                 let name = arguments.next().context("no name")?;
                 let behaviour = arguments.next().context("no behaviour")?;

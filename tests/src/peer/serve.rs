@@ -5,27 +5,33 @@
 //! |---|---|---|
 //! | `open NAME ADDR BEHAVIOUR [v6only] [reuseport] [device=D]` | listens | `opened NAME ADDR` |
 //! | `close NAME` | stops listening | `closed NAME` |
+//! | `release` | lets go on what waits to | |
 //! | `bequeath NAME ADDR BEHAVIOUR` | listens, leaves that to a child, and ends | `opened NAME ADDR`, `bequeathed` |
 //!
 //! Of each connection it tells `accepted NAME FROM PEER LOCAL KERNEL`: what accept(2), getpeername(2) and
 //! getsockname(2) say, and what the kernel's own table says of the peer; and `ended NAME BYTES CRC END FIRST`.
 //! Behaviours are those of [`crate::server::behaviour`], with their numbers as in `reset-after=10/5`, and
-//! `reply=N/HEX`, which answers once N bytes have come.
+//! `reply=N/HEX`, which answers once N bytes have come, and `gated`, which reads once it is released.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, bail};
 use socket2::{Domain, Socket, Type};
 
 use super::steps::{hex, unhex};
+use crate::server::behaviour::Gate;
 use crate::server::{Server, Session, behaviour};
 
 /// How much of what came first is told.
 const FIRST_BYTES: usize = 64;
+
+/// What `gated` servers wait at.
+static GATE: LazyLock<Gate> = LazyLock::new(Gate::default);
 
 type Behaviour = Box<dyn Fn(&mut Session) + Send + Sync>;
 
@@ -41,6 +47,7 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
                 tell(&format!("opened {name} {}", listener.local_addr()?))?;
                 servers.insert((*name).to_owned(), serve(name, listener, behaviour)?);
             }
+            ["release"] => GATE.open(),
             ["close", name] => {
                 servers.remove(*name).with_context(|| format!("no '{name}' is open"))?;
                 tell(&format!("closed {name}"))?;
@@ -115,6 +122,10 @@ fn behaviour_of(word: &str) -> anyhow::Result<Behaviour> {
         "sink" => Box::new(behaviour::sink),
         "silent" => Box::new(behaviour::silent),
         "stall" => Box::new(behaviour::stall),
+        "gated" => Box::new(|session: &mut Session| {
+            GATE.wait();
+            session.read_to_end();
+        }),
         "banner" => Box::new(behaviour::banner("220 here\r\n")),
         "http" => Box::new(behaviour::http("hello")),
         "source" => Box::new(behaviour::source(value.parse()?)),

@@ -77,8 +77,13 @@ impl Session {
 
     /// Reads once; nothing where the client has ended, whichever way.
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let began = Instant::now();
         let count = match self.stream.read(buffer) {
             Ok(count) => count,
+            // What a socket in a sockmap may say although it blocks.
+            Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < GIVE_UP / 2 => {
+                return self.read(buffer);
+            }
             Err(error) => {
                 self.failed(error.kind());
                 return 0;

@@ -91,11 +91,18 @@ pub(super) fn pack(progress: &Progress, kernel: &Kernel, payload: &Payload) -> R
     Ok(path)
 }
 
+/// What tests are told by whoever starts them.
+const PASSED_ON: [&str; 2] = ["SLUICE_TEST_TRANSFERS", "SLUICE_TEST_SEED"];
+
 /// What the tests find in their environment, as `init.sh` reads it.
 fn environment(payload: &Payload) -> String {
+    let passed: String = PASSED_ON
+        .iter()
+        .filter_map(|name| Some(format!(" {name}={}", quote(&std::env::var(name).ok()?))))
+        .collect();
     let quoted: Vec<_> = payload.args.iter().map(|arg| quote(arg)).collect();
     format!(
-        "export SLUICE_BIN=/bin/sluice SLUICE_VM=1 SLUICE_TEST_SCALE=small SLUICE_TEST_TRIES=2 RUST_BACKTRACE=1\nSLUICE_VM_ARGS={}\n",
+        "export SLUICE_BIN=/bin/sluice SLUICE_VM=1 SLUICE_TEST_SCALE=small SLUICE_TEST_TRIES=2 RUST_BACKTRACE=1{passed}\nSLUICE_VM_ARGS={}\n",
         quote(&quoted.join(" "))
     )
 }

@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     kernel::{Cgroup, KernelError, PodCgroups},
     kubernetes::{self, Destination, Handle, Key, KubernetesError, NodeDefaults, Options, PodPolicy},
-    policy::{ClientAddress, EnrolMode, OpaquePath, PortTable, SkMsgMode, WhenProxyDown},
+    policy::{BypassMode, ClientAddress, EnrolMode, OpaquePath, PortTable, SkMsgMode, WhenProxyDown},
 };
 
 /// Between two looks at what has changed: changes that come together are put in force together.
@@ -79,6 +79,7 @@ pub(super) struct Pods {
 struct Choices {
     when_proxy_down: WhenProxyDown,
     sk_msg: SkMsgMode,
+    same_node_bypass: BypassMode,
     opaque_path: OpaquePath,
     inbound: Option<ClientAddress>,
 }
@@ -268,6 +269,7 @@ impl Choices {
                 .as_ref()
                 .map_or_else(WhenProxyDown::default, |kubernetes| kubernetes.when_proxy_down),
             sk_msg: config.sk_msg,
+            same_node_bypass: config.same_node_bypass,
             opaque_path: config.opaque_path,
             inbound: config.inbound,
         }
@@ -279,6 +281,7 @@ impl Choices {
             skip_subnets: pod.skip_subnets.clone(),
             when_proxy_down: self.when_proxy_down,
             sk_msg: self.sk_msg,
+            same_node_bypass: pod.same_node_bypass.unwrap_or(self.same_node_bypass),
             opaque_path: self.opaque_path,
             inbound: self.inbound,
             ..WorkloadSpec::new(&name, Cgroup::open(&place.cgroup)?, pod.table.clone())

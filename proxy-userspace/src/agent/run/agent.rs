@@ -86,6 +86,7 @@ impl Agent {
             config_error: None,
             missing: Vec::new(),
             sk_msg: node.sk_msg().to_string(),
+            same_node_bypass: node.bypass().to_string(),
             restart_for: None,
             pods: None,
         };
@@ -250,6 +251,7 @@ impl Agent {
 
     /// Shows the status to the command line.
     pub(super) fn publish(&mut self) {
+        self.status.same_node_bypass = self.node.bypass().to_string();
         if let Err(error) = self.node.control().set_agent_status(&self.status) {
             tracing::error!(%error, "cannot publish the status");
         }
@@ -321,6 +323,7 @@ fn spec(config: &Config, workload: &WorkloadConfig) -> Result<WorkloadSpec, Kern
         when_proxy_down: workload.when_proxy_down,
         include_loopback: workload.include_loopback,
         sk_msg: workload.sk_msg,
+        same_node_bypass: workload.same_node_bypass,
         opaque_path: workload.opaque_path,
         inbound: workload.inbound,
         skip_subnets: workload.skip_subnets.clone(),

@@ -13,7 +13,10 @@ use anyhow::Context as _;
 use clap::Args as ClapArgs;
 
 use self::read::Input;
-use crate::inject::{self, InjectError, Overrides, ReportLine, Transformed};
+use crate::{
+    inject::{self, InjectError, Overrides, ReportLine, Transformed},
+    policy::BypassMode,
+};
 
 /// `sluice inject`.
 ///
@@ -38,6 +41,10 @@ pub(in crate::cli) struct InjectArgs {
     /// Networks to be left alone, such as 10.0.0.0/8,fd00::/8.
     #[arg(long, value_name = "NETWORKS")]
     skip_subnets: Option<String>,
+    /// Whether opaque connections within a node go past TCP: disabled, enabled (where the self-test passes),
+    /// forced. Not every application can bear that.
+    #[arg(long, value_name = "MODE")]
+    same_node_bypass: Option<BypassMode>,
 }
 
 /// `sluice uninject`.
@@ -61,6 +68,7 @@ pub(super) fn inject(args: InjectArgs, out: &mut impl Write) -> anyhow::Result<(
         skip_outbound_ports: list("skip-outbound-ports", args.skip_outbound_ports)?,
         skip_ports: list("skip-ports", args.skip_ports)?,
         skip_subnets: list("skip-subnets", args.skip_subnets)?,
+        same_node_bypass: args.same_node_bypass,
     };
     run(&args.inputs, |text| inject::inject(text, &overrides), out)
 }

@@ -15,6 +15,7 @@ fn all_overrides() -> Overrides {
         skip_outbound_ports: Some("25".parse().unwrap()),
         skip_ports: Some("8080".parse().unwrap()),
         skip_subnets: Some("10.0.0.0/8, fd00::/8".parse().unwrap()),
+        same_node_bypass: None,
     }
 }
 

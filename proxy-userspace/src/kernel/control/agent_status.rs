@@ -28,6 +28,9 @@ pub(crate) struct AgentStatus {
     pub(crate) missing: Vec<String>,
     /// Whether `sk_msg` is in use, and why not.
     pub(crate) sk_msg: String,
+    /// Whether the same-node bypass is in use, and why not.
+    #[serde(default)]
+    pub(crate) same_node_bypass: String,
     /// Settings of the config file that only a new agent puts in force.
     pub(crate) restart_for: Option<String>,
     /// How the pods of the node fare, where the agent follows them.

@@ -7,7 +7,7 @@ use crate::{
         annotation::Annotation,
         objects::{Key, QosClass, TargetPort},
     },
-    policy::{PortRules, PortSet, PortTable, SubnetSet},
+    policy::{BypassMode, PortRules, PortSet, PortTable, SubnetSet},
 };
 
 /// What holds for pods where neither they nor their namespaces say anything.
@@ -69,6 +69,8 @@ pub struct PodPolicy {
     pub table: PortTable,
     /// Addresses that it is not proxied with.
     pub skip_subnets: SubnetSet,
+    /// Whether its opaque connections within the node go past TCP, where it or its namespace says.
+    pub same_node_bypass: Option<BypassMode>,
     /// Where each list was written.
     pub sources: Sources,
     /// Ports that are opaque where it accepts because a Service says so; they are in the table.

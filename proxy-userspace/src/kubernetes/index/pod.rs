@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     kubernetes::objects::Pod,
-    policy::{EnrolMode, PortSet, PortSpec, PortTable, SubnetSet},
+    policy::{BypassMode, EnrolMode, PortSet, PortSpec, PortTable, SubnetSet},
 };
 
 /// What is known around a pod.
@@ -87,6 +87,7 @@ pub(super) fn outcome(entry: &PodEntry, around: &Around<'_>) -> Outcome {
                 containers: pod.containers.clone(),
                 table,
                 skip_subnets,
+                same_node_bypass: same_node_bypass(own, namespace),
                 sources: Sources {
                     opaque: opaque_source,
                     skip_inbound: inbound_source,
@@ -216,6 +217,12 @@ fn subnets(
     } else {
         (defaults.subnets.clone(), Level::Node)
     }
+}
+
+/// Whether its connections within the node go past TCP; `None` where the node says.
+fn same_node_bypass(own: &Slots<PortSet>, namespace: Option<&Slots<PortSpec>>) -> Option<BypassMode> {
+    let of_namespace = || namespace.and_then(|slots| slots.same_node_bypass.value());
+    own.same_node_bypass.value().or_else(of_namespace).copied()
 }
 
 /// How the kernel is told where a rule was written: annotations are the workload's own part.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     kubernetes::annotation::{Annotation, Annotations},
-    policy::SubnetSet,
+    policy::{BypassMode, SubnetSet},
 };
 
 /// Whether a pod is to be enrolled.
@@ -91,6 +91,7 @@ pub(super) struct Slots<P> {
     pub(super) skip_outbound: Slot<P>,
     pub(super) skip_both: Slot<P>,
     pub(super) skip_subnets: Slot<SubnetSet>,
+    pub(super) same_node_bypass: Slot<BypassMode>,
 }
 
 impl<P> Default for Slots<P> {
@@ -102,6 +103,7 @@ impl<P> Default for Slots<P> {
             skip_outbound: Slot::default(),
             skip_both: Slot::default(),
             skip_subnets: Slot::default(),
+            same_node_bypass: Slot::default(),
         }
     }
 }
@@ -114,7 +116,8 @@ impl<P> Slots<P> {
         ports: impl Fn(&str) -> Result<P, String>,
         now: SystemTime,
     ) {
-        let Self { inject, opaque, skip_inbound, skip_outbound, skip_both, skip_subnets } = self;
+        let Self { inject, opaque, skip_inbound, skip_outbound, skip_both, skip_subnets, same_node_bypass } =
+            self;
         let written = |annotation| annotations.written(annotation);
         inject.update(Annotation::Inject, written(Annotation::Inject), Inject::parse, now);
         for (slot, annotation) in [
@@ -127,6 +130,9 @@ impl<P> Slots<P> {
         }
         let subnets = |list: &str| list.parse::<SubnetSet>().map_err(|error| error.to_string());
         skip_subnets.update(Annotation::SkipSubnets, written(Annotation::SkipSubnets), subnets, now);
+        let mode = |word: &str| word.parse::<BypassMode>().map_err(|error| error.to_string());
+        let annotation = Annotation::SameNodeBypass;
+        same_node_bypass.update(annotation, written(annotation), mode, now);
     }
 
     /// What is wrong, and whether an earlier value holds on, by annotation.
@@ -141,6 +147,9 @@ impl<P> Slots<P> {
                 }
                 Annotation::SkipPorts => (&self.skip_both.wrong, self.skip_both.value.is_some()),
                 Annotation::SkipSubnets => (&self.skip_subnets.wrong, self.skip_subnets.value.is_some()),
+                Annotation::SameNodeBypass => {
+                    (&self.same_node_bypass.wrong, self.same_node_bypass.value.is_some())
+                }
             };
             (annotation, wrong.as_deref().map(|wrong| (wrong, is_kept)))
         })

@@ -23,6 +23,7 @@ fn pod(name: &str) -> (Key, Arc<PodPolicy>) {
         skip_subnets: Level::Namespace,
     };
     let policy = PodPolicy {
+        same_node_bypass: None,
         key: key(name),
         uid: "uid".into(),
         cgroup_uid: "uid".into(),

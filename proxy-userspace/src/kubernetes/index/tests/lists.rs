@@ -1,6 +1,7 @@
 //! Which pods are enrolled, and whose lists hold for them.
 
 use super::*;
+use crate::policy::BypassMode;
 
 const ENABLED: (&str, &str) = (INJECT, "enabled");
 
@@ -179,6 +180,31 @@ fn the_nearest_list_of_subnets_replaces_the_others() {
         index.tell(namespace("shop", &written(of_namespace)));
         let policy = index.policy("web");
         assert_eq!((policy.sources.skip_subnets, &*policy.skip_subnets.to_string()), (level, expected));
+    }
+}
+
+#[test]
+fn the_nearest_word_on_the_same_node_bypass_counts() {
+    const BYPASS: &str = "sluice/same-node-bypass";
+    for (of_pod, of_namespace, expected) in [
+        (None, None, None),
+        (None, Some("enabled"), Some(BypassMode::Enabled)),
+        (Some("forced"), Some("enabled"), Some(BypassMode::Forced)),
+        (Some("disabled"), Some("enabled"), Some(BypassMode::Disabled)),
+        // Which is told.
+        (Some("yes"), Some("enabled"), Some(BypassMode::Enabled)),
+    ] {
+        let mut index = Index::new(NODE, NodeDefaults::default(), EnrolMode::All);
+        let written =
+            |value: Option<&'static str>| value.map(|value| (BYPASS, value)).into_iter().collect::<Vec<_>>();
+        index.tell(pod("web", "10.0.0.1", &written(of_pod)));
+        index.tell(namespace("shop", &written(of_namespace)));
+        assert_eq!(index.policy("web").same_node_bypass, expected);
+        let expected: &[&str] = match of_pod {
+            Some("yes") => &["sluice/same-node-bypass: expected disabled, enabled or forced, got 'yes'"],
+            _ => &[],
+        };
+        assert_eq!(index.wrong(), expected);
     }
 }
 
