@@ -307,7 +307,7 @@ mod tests {
             counters: SocketCounters { sent_bytes: 10, received_bytes: 20, srtt_us: 30, retransmits: 0 },
             client_port_be: 40_000_u16.to_be(),
             established: 1,
-            last_state: last_state as u8,
+            last_state: u8::try_from(last_state).expect("a state"),
             error: error.unsigned_abs(),
         }
     }
