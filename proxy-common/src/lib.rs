@@ -12,6 +12,7 @@ mod bypass;
 mod connection;
 mod counter;
 mod inbound;
+mod learned;
 mod ports;
 mod settings;
 mod workload;
@@ -31,6 +32,7 @@ pub use counter::Counter;
 pub use inbound::{
     Destination, InboundListenerKey, IpVersion, ListenKey, ProbeKey, SUBNET_KEY_BITS, SubnetKey,
 };
+pub use learned::{LEARNED_CAPACITY, LearnedKey};
 pub use ports::{Decision, Direction, PORT_MAP_CAPACITY, PortKey, PortRule, PrefixLens, RuleSource, decide};
 pub use settings::{AGENT_BLOB_LEN, AgentBlob, LISTENER_PRIORITY, LogLevel, Settings};
 pub use workload::{Workload, WorkloadName, flags};
@@ -61,6 +63,7 @@ impl_pod!(
     HandoffKey,
     InboundListenerKey,
     Lane,
+    LearnedKey,
     ListenKey,
     Open,
     OriginalDst,

@@ -79,6 +79,8 @@ pub enum RuleSource {
     Live = 4,
     /// The destination: a Service's or a pod's annotation, for those that connect to it.
     Destination = 5,
+    /// No rule names the port, and connections to it were opaque each time that they were looked at.
+    Learned = 6,
 }
 
 impl RuleSource {
@@ -91,6 +93,7 @@ impl RuleSource {
             3 => Self::Workload,
             4 => Self::Live,
             5 => Self::Destination,
+            6 => Self::Learned,
             _ => Self::None,
         }
     }
@@ -105,6 +108,7 @@ impl RuleSource {
             Self::Workload => "workload",
             Self::Live => "live",
             Self::Destination => "destination",
+            Self::Learned => "learned",
         }
     }
 }

@@ -24,6 +24,8 @@ pub mod flags {
     pub const SAME_NODE_BYPASS: u32 = 1 << 12;
     /// Opaque connections are on the kernel path: left to themselves, and counted.
     pub const OPAQUE_KERNEL: u32 = 1 << 8;
+    /// Destinations that no rule names may be learned to be opaque; only with [`OPAQUE_KERNEL`].
+    pub const LEARN_OPAQUE: u32 = 1 << 10;
 }
 
 /// Value of the `WORKLOADS` map; the key is the id of the workload's cgroup.

@@ -22,7 +22,7 @@ use proxy_common::{
 use crate::{
     log::{log_debug, log_warn},
     maps::{WORKLOADS, count, settings},
-    rules::{destination_rule, heartbeat_is_fresh, rule, skips_peer},
+    rules::{LEARNED_RULE, destination_rule, heartbeat_is_fresh, is_learned, rule, skips_peer},
     sock::{context_words, forget, set_context_words, track, tracked},
 };
 
@@ -92,7 +92,7 @@ fn connect(
         return ALLOW;
     }
 
-    let rule = outbound_rule(workload_id, &workload, addr_be, u16::from_be(port_be));
+    let rule = outbound_rule(workload_id, &workload, addr_be, port_be);
     let mut record = Tracked {
         original: OriginalDst {
             addr_be,
@@ -199,14 +199,20 @@ fn workload_of_current_task() -> Option<(u64, Workload)> {
 }
 
 /// What is to be done with a connection to a destination in scope. The workload's word on a port to
-/// skip comes first; whether the rest is opaque is for the destination to say, where it says anything.
+/// skip comes first; whether the rest is opaque is for the destination to say, where it says anything. Where
+/// nobody does, what was learned holds.
 #[inline(always)]
-fn outbound_rule(workload_id: u64, workload: &Workload, addr_be: [u8; 16], port: u16) -> PortRule {
+fn outbound_rule(workload_id: u64, workload: &Workload, addr_be: [u8; 16], port_be: u16) -> PortRule {
+    let port = u16::from_be(port_be);
     let own = rule(workload_id, workload, Direction::Outbound, port);
     if own.decision() == Decision::Skip {
         return own;
     }
-    destination_rule(addr_be, port).unwrap_or(own)
+    let rule = destination_rule(addr_be, port).unwrap_or(own);
+    if rule == PortRule::DETECT && is_learned(workload_id, workload, Direction::Outbound, &addr_be, port_be) {
+        return LEARNED_RULE;
+    }
+    rule
 }
 
 /// Why this destination or socket is none of ours.

@@ -14,47 +14,66 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use proxy_common::{
-    Closed, ClosingCounters, Counter, Decision, Direction, LaneState, Open, OriginalDst, SocketCounters,
-    Tracked, flags, is_loopback,
+    Closed, ClosingCounters, Counter, Decision, Direction, LaneState, Open, OriginalDst, PortRule,
+    SocketCounters, Tracked, flags, is_loopback,
 };
 
 use crate::{
     maps::{EVENTS, EVENTS_BYTES, INBOUND, OPEN, WORKLOADS, count, reserve_closed},
     probes, rendezvous,
-    rules::{rule, skips_peer},
+    rules::{LEARNED_RULE, learned_until_ns, rule, skips_peer},
     sock::{self, TcpSock},
     sock_ops::{local_end, netns_cookie, remote_end},
 };
 
-/// An application has accepted a connection that was not brought to the proxy: watches it, if it is an
-/// opaque one that was left alone for being so, and says whether it does.
+/// An application has accepted a connection: by what it is an opaque one that was left alone for being so, a
+/// [`proxy_common::RuleSource`]; 0 where it is not.
 #[inline(never)]
-pub(crate) fn accepted(ctx: &SockOpsContext, sk: *mut bpf_sock) -> bool {
+pub(crate) fn accepted_by(ctx: &SockOpsContext) -> u32 {
     // SAFETY: the value is copied at once.
-    let Some(workload_id) = (unsafe { INBOUND.get(netns_cookie(ctx)) }).copied() else { return false };
+    let Some(workload_id) = (unsafe { INBOUND.get(netns_cookie(ctx)) }).copied() else { return 0 };
     // SAFETY: its parts are copied as they are used, and any of them may be newer than another.
-    let Some(workload) = (unsafe { WORKLOADS.get(workload_id) }) else { return false };
+    let Some(workload) = (unsafe { WORKLOADS.get(workload_id) }) else { return 0 };
     if workload.flags & flags::OPAQUE_KERNEL == 0 {
-        return false;
+        return 0;
     }
     let ((addr_be, port_be), (client_be, client_port_be)) = (local_end(ctx), remote_end(ctx));
     // As `sk_lookup` has it: from within, or the proxy's own.
     if client_be == addr_be || is_loopback(&client_be) {
-        return false;
+        return 0;
     }
-    let rule = rule(workload_id, workload, Direction::Inbound, u16::from_be(port_be));
+    let mut rule = rule(workload_id, workload, Direction::Inbound, u16::from_be(port_be));
+    // Whether it still holds is not asked: `sk_lookup` has let the connection pass for it.
+    if rule == PortRule::DETECT
+        && learned_until_ns(workload_id, workload.flags, Direction::Inbound, &addr_be, port_be) != 0
+    {
+        rule = LEARNED_RULE;
+    }
     if rule.decision() != Decision::Opaque
         || skips_peer(workload_id, workload, client_be)
         || probes::is_one(client_be, client_port_be, addr_be, port_be)
     {
-        return false;
+        return 0;
     }
+    rule.source.into()
+}
+
+/// Watches a connection that an application has accepted, opaque by this source; whether it does.
+#[inline(never)]
+pub(crate) fn watch(ctx: &SockOpsContext, sk: *mut bpf_sock, source: u32) -> bool {
+    // SAFETY: the value is copied at once.
+    let Some(workload_id) = (unsafe { INBOUND.get(netns_cookie(ctx)) }).copied() else { return false };
+    // SAFETY: the value is copied at once.
+    let Some(flags) = (unsafe { WORKLOADS.get(workload_id) }).map(|workload| workload.flags) else {
+        return false;
+    };
+    let (addr_be, port_be) = local_end(ctx);
     let mut record = Tracked {
         original: OriginalDst {
             addr_be,
             port_be,
-            decision: rule.decision,
-            source: rule.source,
+            decision: Decision::Opaque as u8,
+            source: source as u8,
             flags: flags::INBOUND,
             // SAFETY: the helper takes this hook's context.
             cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
@@ -66,7 +85,7 @@ pub(crate) fn accepted(ctx: &SockOpsContext, sk: *mut bpf_sock) -> bool {
         received_at_fin_wait2: 0,
         first_seq: 0,
         pad: 0,
-        flags: workload.flags,
+        flags,
         listener_port_be: 0,
         lane: LaneState::Native as u8,
         established: 1,

@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use proxy_common::{
     AgentBlob, BypassEnd, BypassKey, Bypassed, Closed, Counter, Destination, HandoffKey, InboundListenerKey,
-    Lane, ListenKey, Open, OriginalDst, PORT_MAP_CAPACITY, PortKey, PortRule, ProbeKey, Rendezvous,
-    RendezvousKey, Settings, SubnetKey, Tracked, Workload, WorkloadName,
+    LEARNED_CAPACITY, Lane, LearnedKey, ListenKey, Open, OriginalDst, PORT_MAP_CAPACITY, PortKey, PortRule,
+    ProbeKey, Rendezvous, RendezvousKey, Settings, SubnetKey, Tracked, Workload, WorkloadName,
 };
 
 /// Connections that may be between connect(2) and the proxy's accept at one time, those that may use
@@ -99,6 +99,11 @@ pub(crate) static PROBES: HashMap<ProbeKey, u8> = HashMap::with_max_entries(MAX_
 #[map]
 pub(crate) static DESTINATIONS: HashMap<[u8; 16], Destination> =
     HashMap::with_max_entries(MAX_DESTINATIONS, BPF_F_NO_PREALLOC);
+
+/// Until when destinations that no rule names are opaque; CLOCK_MONOTONIC, nanoseconds. Written by userspace.
+#[map]
+pub(crate) static LEARNED: HashMap<LearnedKey, u64> =
+    HashMap::with_max_entries(LEARNED_CAPACITY, BPF_F_NO_PREALLOC);
 
 /// Peers that workloads leave alone. Written by userspace.
 #[map]

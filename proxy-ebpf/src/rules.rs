@@ -2,10 +2,11 @@
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, maps::lpm_trie::Key};
 use proxy_common::{
-    Destination, Direction, PortRule, PrefixLens, SUBNET_KEY_BITS, SubnetKey, Workload, decide, flags,
+    Decision, Destination, Direction, LearnedKey, PortRule, PrefixLens, RuleSource, SUBNET_KEY_BITS,
+    SubnetKey, Workload, decide, flags,
 };
 
-use crate::maps::{DESTINATIONS, HEARTBEAT, PORTS, SKIP_SUBNETS, WORKLOADS, settings};
+use crate::maps::{DESTINATIONS, HEARTBEAT, LEARNED, PORTS, SKIP_SUBNETS, WORKLOADS, settings};
 
 /// The port config's word on a workload's connection; the port is in host byte order.
 #[inline(always)]
@@ -51,6 +52,41 @@ pub(crate) fn destination_rule(addr_be: [u8; 16], port: u16) -> Option<PortRule>
     let Destination { profile, prefix_lens } = *unsafe { DESTINATIONS.get(addr_be) }?;
     let rule = rule_in_profile(profile, Direction::Inbound, prefix_lens, port);
     (rule != PortRule::DETECT).then_some(rule)
+}
+
+/// What holds where no rule names the port and the destination is learned to be opaque.
+pub(crate) const LEARNED_RULE: PortRule = PortRule::new(Decision::Opaque, RuleSource::Learned);
+
+/// Until when the destination is learned to be opaque, nanoseconds; 0 where it is not. A function of its own:
+/// its key would be too much for the stack of some that ask.
+#[inline(never)]
+pub(crate) fn learned_until_ns(
+    workload_id: u64,
+    flags: u32,
+    direction: Direction,
+    addr_be: &[u8; 16],
+    port_be: u16,
+) -> u64 {
+    if flags & flags::LEARN_OPAQUE == 0 {
+        return 0;
+    }
+    let key = LearnedKey::new(workload_id, direction, *addr_be, port_be);
+    // SAFETY: the value is copied at once.
+    unsafe { LEARNED.get(key) }.copied().unwrap_or(0)
+}
+
+/// Whether a new connection to this destination is opaque because that was learned.
+#[inline(always)]
+pub(crate) fn is_learned(
+    workload_id: u64,
+    workload: &Workload,
+    direction: Direction,
+    addr_be: &[u8; 16],
+    port_be: u16,
+) -> bool {
+    let until_ns = learned_until_ns(workload_id, workload.flags, direction, addr_be, port_be);
+    // SAFETY: the helper has no preconditions.
+    until_ns != 0 && unsafe { bpf_ktime_get_ns() } < until_ns
 }
 
 /// Whether the workload leaves this peer alone.

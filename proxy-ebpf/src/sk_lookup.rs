@@ -11,14 +11,14 @@ use aya_ebpf::{
     programs::SkLookupContext,
 };
 use proxy_common::{
-    Counter, Decision, Direction, InboundListenerKey, IpVersion, ListenKey, UNSPECIFIED_V4_MAPPED,
+    Counter, Decision, Direction, InboundListenerKey, IpVersion, ListenKey, PortRule, UNSPECIFIED_V4_MAPPED,
     UNSPECIFIED_V6, Workload, flags, is_loopback, map_v4,
 };
 
 use crate::{
     maps::{INBOUND, INBOUND_LISTENERS, LISTENING, NETNS, WORKLOADS, count},
     probes,
-    rules::{heartbeat_is_fresh, rule, skips_peer},
+    rules::{heartbeat_is_fresh, is_learned, rule, skips_peer},
     sock::context_words,
 };
 
@@ -131,6 +131,12 @@ fn in_scope(
     }
     if probes::is_one(packet.remote_be, packet.remote_port_be, packet.local_be, packet.local_port.to_be()) {
         return Err(Counter::SkLookupProbe);
+    }
+    let port_be = packet.local_port.to_be();
+    if rule == PortRule::DETECT
+        && is_learned(workload_id, workload, Direction::Inbound, &packet.local_be, port_be)
+    {
+        return Ok(Decision::Opaque);
     }
     Ok(rule.decision())
 }

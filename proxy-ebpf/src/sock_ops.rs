@@ -55,11 +55,14 @@ pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
             rendezvous::client_established(&ctx, sk);
         }
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
-            if !accepted(&ctx, sk, flags::CLIENT)
-                && kernel_path::accepted(&ctx, sk)
-                && let Some(record) = tracked(sk)
-            {
-                kernel_path::opened(&ctx, &record.original);
+            if !accepted(&ctx, sk, flags::CLIENT) {
+                let source = kernel_path::accepted_by(&ctx);
+                if source != 0
+                    && kernel_path::watch(&ctx, sk, source)
+                    && let Some(record) = tracked(sk)
+                {
+                    kernel_path::opened(&ctx, &record.original);
+                }
             }
             rendezvous::server_established(&ctx, sk);
         }

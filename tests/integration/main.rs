@@ -29,6 +29,7 @@ mod identity;
 mod inbound;
 mod inject;
 mod kernel_path;
+mod learned;
 mod many;
 mod metrics;
 mod peers;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     detect::register(&mut suite);
     skip::register(&mut suite);
     kernel_path::register(&mut suite);
+    learned::register(&mut suite);
     tap::register(&mut suite);
     identity::register(&mut suite);
     inbound::register(&mut suite);

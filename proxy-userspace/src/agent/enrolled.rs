@@ -12,14 +12,16 @@ use proxy_common::{IpVersion, WorkloadName, flags};
 use tokio::task::JoinHandle;
 
 use super::{
-    FastLanes, KernelSide,
+    FastLanes, KernelSide, Learner,
     inbound::Asks,
     listeners::{Listeners, port},
 };
 use crate::{
     connection::{self, Downstream, Surroundings},
     kernel::{Attached, Cgroup, Dataplane, Enrolment, InboundHook, KernelError, Netns, NetnsId, Records},
-    policy::{BypassMode, ClientAddress, OpaquePath, PortTable, SkMsgMode, SubnetSet, WhenProxyDown},
+    policy::{
+        BypassMode, ClientAddress, LearnOpaque, OpaquePath, PortTable, SkMsgMode, SubnetSet, WhenProxyDown,
+    },
 };
 
 /// How long the listeners of a workload that has left are kept, for connections that were on their way.
@@ -79,6 +81,8 @@ pub(crate) struct WorkloadSpec {
     pub(crate) same_node_bypass: BypassMode,
     /// Who carries the bytes of its opaque connections.
     pub(crate) opaque_path: OpaquePath,
+    /// Whether its destinations may be learned to be opaque.
+    pub(crate) learn_opaque: LearnOpaque,
     /// Whose address it sees as that of its clients, where its inbound connections are proxied at all.
     /// Only those of a network namespace of its own are.
     pub(crate) inbound: Option<ClientAddress>,
@@ -101,6 +105,7 @@ impl WorkloadSpec {
             sk_msg: SkMsgMode::default(),
             same_node_bypass: BypassMode::default(),
             opaque_path: OpaquePath::default(),
+            learn_opaque: LearnOpaque::default(),
             inbound: None,
             foreign_proxy: None,
         }
@@ -113,19 +118,28 @@ impl WorkloadSpec {
 
     fn flags(&self, lanes: &FastLanes) -> u32 {
         let is_own_proxy = self.foreign_proxy.is_none();
+        let is_on_kernel_path = self.opaque_path.is_kernel() && is_own_proxy;
         [
             (self.when_proxy_down == WhenProxyDown::Strict, flags::STRICT),
             (self.include_loopback, flags::LOOPBACK),
             (self.report_skipped, flags::REPORT_SKIPPED),
             (lanes.bypass.allows(self.same_node_bypass) && is_own_proxy, flags::SAME_NODE_BYPASS),
             (lanes.sk_msg.allows(self.sk_msg) && is_own_proxy, flags::SK_MSG),
-            (self.opaque_path.is_kernel() && is_own_proxy, flags::OPAQUE_KERNEL),
+            (is_on_kernel_path, flags::OPAQUE_KERNEL),
+            (is_on_kernel_path && self.learn_opaque == LearnOpaque::On, flags::LEARN_OPAQUE),
             (!is_own_proxy, flags::FOREIGN_PROXY),
         ]
         .into_iter()
         .filter_map(|(set, flag)| set.then_some(flag))
         .fold(0, |flags, flag| flags | flag)
     }
+}
+
+/// What all workloads share of the kernel's side.
+pub(super) struct Shared<'a> {
+    pub(super) records: &'a Arc<Records>,
+    pub(super) asks: &'a Arc<Asks>,
+    pub(super) learner: &'a Arc<Learner>,
 }
 
 /// A workload that is enrolled, or about to be.
@@ -210,9 +224,8 @@ impl Enrolled {
     /// Opens the workload's listeners; the kernel is not told yet.
     pub(super) fn prepare(
         spec: WorkloadSpec,
-        records: &Arc<Records>,
+        shared: &Shared<'_>,
         lanes: &FastLanes,
-        asks: &Arc<Asks>,
         downstream: impl Fn(Arc<str>, Arc<dyn Surroundings>) -> Downstream,
     ) -> Result<Self, KernelError> {
         let mut enrolment = Enrolment {
@@ -245,10 +258,11 @@ impl Enrolled {
                 inbound = Some(InboundPlace::of(&netns, netns_cookie, &listeners));
             }
             let side = KernelSide {
-                records: Arc::clone(records),
+                records: Arc::clone(shared.records),
                 netns,
                 client_address: spec.inbound.unwrap_or_default(),
-                asks: Arc::clone(asks),
+                asks: Arc::clone(shared.asks),
+                learner: Arc::clone(shared.learner),
                 netns_cookie: inbound.as_ref().map(|inbound: &InboundPlace| inbound.netns_cookie),
             };
             let downstream = downstream(Arc::from(spec.name()), Arc::new(side));
@@ -397,6 +411,11 @@ impl Enrolled {
     /// Whether inbound connections come to the same listeners by the same hook, if they do.
     pub(super) fn is_brought_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.place, &other.place) && self.inbound().is_some() == other.inbound().is_some()
+    }
+
+    /// Whether its destinations may be learned to be opaque.
+    pub(super) fn learns(&self) -> bool {
+        self.enrolment.flags & flags::LEARN_OPAQUE != 0
     }
 
     /// Id of its cgroup.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proxy_common::Decision;
+use proxy_common::{Decision, RuleSource};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
@@ -16,9 +16,13 @@ use crate::{
     report::{ConnectionReport, Requests},
 };
 
-/// What is said of the protocol of opaque connections, and of how it is known.
+/// What is said of the protocol of opaque connections.
 const OPAQUE: &str = "opaque";
-const BY_CONFIG: &str = "config";
+
+/// And of how it is known.
+fn known_by(connection: &KernelConnection) -> &'static str {
+    if connection.source == RuleSource::Learned { "learned" } else { "config" }
+}
 
 /// How often the open connections are looked at; a second less often for each [`LOOK_AT`] of them.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -214,7 +218,7 @@ impl Accounts {
         }
         let workload = self.known.name(connection.workload)?;
         let metrics = self.metrics.open(connection.direction, &workload, connection.dst);
-        metrics.detected(OPAQUE, BY_CONFIG);
+        metrics.detected(OPAQUE, known_by(connection));
         Some(Account { metrics, counted: Traffic::default(), lived: Duration::ZERO })
     }
 
@@ -230,7 +234,7 @@ impl Accounts {
             workload,
             decision: connection.decision,
             protocol: is_opaque.then_some(OPAQUE),
-            detected_by: is_opaque.then_some(BY_CONFIG),
+            detected_by: is_opaque.then(|| known_by(connection)),
             sni: None,
             alpn: Vec::new(),
             bytes_sent: connection.traffic.from_client,
@@ -286,6 +290,7 @@ mod tests {
             workload: WORKLOAD,
             direction: Direction::Outbound,
             decision: Decision::Opaque,
+            source: RuleSource::Default,
             dst: SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 3306)),
             traffic: Traffic { from_client: sent, from_server: 2 * sent, ..Traffic::default() },
             duration: Duration::from_secs(5),

@@ -11,6 +11,7 @@ mod heartbeat;
 mod inbound;
 mod kernel_path;
 mod kubelet;
+mod learner;
 mod listeners;
 mod place;
 mod pods;
@@ -31,9 +32,11 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use self::{
     bypass::Bypass,
+    enrolled::Shared,
     heartbeat::Heartbeat,
     inbound::InboundWatch,
     kernel_path::{Accounts, Bookkeeper, Known, KnownWorkload},
+    learner::Learner,
     side::KernelSide,
     sk_msg::SkMsg,
 };
@@ -110,6 +113,7 @@ pub(crate) struct Node {
     lanes: FastLanes,
     own_cgroup: Cgroup,
     known: Known,
+    learner: Arc<Learner>,
     bookkeeper: Bookkeeper,
     dataplane: Dataplane,
 }
@@ -153,6 +157,7 @@ impl Node {
         let metrics = Metrics::new(move || hook_outcomes(&counters));
         metrics.set_sk_msg_enabled(sk_msg.is_attached());
         let records = Arc::new(dataplane.records()?);
+        let learner = Arc::new(Learner::new(dataplane.control()?, metrics.clone()));
         let kernel_log = tokio::spawn(pass_log_on(dataplane.kernel_log()?));
         let known = Known::default();
         let accounts = Accounts::new(metrics.clone(), options.reports.clone(), known.clone());
@@ -176,6 +181,7 @@ impl Node {
             lanes: FastLanes { sk_msg, bypass: Bypass::default() },
             own_cgroup: options.own_cgroup.try_clone()?,
             known,
+            learner,
             bookkeeper,
             dataplane,
         })
@@ -314,6 +320,8 @@ impl Node {
             name: enrolled.name(),
             netns: enrolled.netns(),
         }));
+        let learning = self.enrolled.values().filter(|enrolled| enrolled.learns());
+        self.learner.set_learning(learning.map(Enrolled::id));
         self.inbound.watch(self.enrolled.values().filter_map(Enrolled::inbound));
         for enrolled in self.enrolled.values() {
             if before.get(enrolled.name()).is_none_or(|before| !before.is_brought_as(enrolled)) {
@@ -364,16 +372,15 @@ impl Node {
     fn prepare(&self, spec: WorkloadSpec) -> Result<Enrolled, KernelError> {
         // What is opened and started here belongs to the threads of connections.
         let _theirs = self.connections.enter();
-        Enrolled::prepare(spec, &self.records, &self.lanes, self.inbound.asks(), |name, surroundings| {
-            crate::connection::Downstream {
-                workload: name,
-                surroundings,
-                metrics: self.metrics.clone(),
-                reports: self.reports.clone(),
-                tap: self.tap.clone(),
-                spans: self.spans.clone(),
-                live: self.live.clone(),
-            }
+        let kernel = Shared { records: &self.records, asks: self.inbound.asks(), learner: &self.learner };
+        Enrolled::prepare(spec, &kernel, &self.lanes, |name, surroundings| crate::connection::Downstream {
+            workload: name,
+            surroundings,
+            metrics: self.metrics.clone(),
+            reports: self.reports.clone(),
+            tap: self.tap.clone(),
+            spans: self.spans.clone(),
+            live: self.live.clone(),
         })
     }
 

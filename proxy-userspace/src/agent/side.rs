@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, os::fd::BorrowedFd, sync::Arc};
 
 use proxy_common::OriginalDst;
 
-use super::inbound::Asks;
+use super::{inbound::Asks, learner::Learner};
 use crate::{
     connection::Surroundings,
     kernel::{Netns, Records},
@@ -18,6 +18,8 @@ pub(super) struct KernelSide {
     pub(super) client_address: ClientAddress,
     /// Told when an application refused a connection.
     pub(super) asks: Arc<Asks>,
+    /// Told what connections are that no rule names.
+    pub(super) learner: Arc<Learner>,
     /// Its network namespace, where inbound connections come from there.
     pub(super) netns_cookie: Option<u64>,
 }
@@ -42,6 +44,10 @@ impl Surroundings for KernelSide {
         if let Some(netns_cookie) = self.netns_cookie {
             self.asks.look_into(netns_cookie);
         }
+    }
+
+    fn observed(&self, original: &OriginalDst, is_opaque: bool) {
+        self.learner.observed(original, is_opaque);
     }
 
     fn consumed(&self, cookie: u64, bytes: u64) {

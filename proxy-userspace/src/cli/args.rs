@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     kernel::DEFAULT_PIN_DIR,
-    policy::{EnrolMode, OpaquePath, OtlpEndpoint, PortSet, PortSetError, SkMsgMode},
+    policy::{EnrolMode, LearnOpaque, OpaquePath, OtlpEndpoint, PortSet, PortSetError, SkMsgMode},
     tap::HttpProtocol,
 };
 
@@ -98,6 +98,10 @@ pub(super) struct ExecArgs {
     /// auto (the kernel, unless something needs the bytes).
     #[arg(long, value_name = "PATH", default_value_t)]
     pub(super) opaque_path: OpaquePath,
+    /// Let the kernel carry connections to destinations that were opaque each time so far: on, off. What is
+    /// not looked at is not in the report as what it is.
+    #[arg(long, value_name = "CHOICE", default_value_t = LearnOpaque::Off)]
+    pub(super) learn_opaque: LearnOpaque,
     /// Let the command's sends travel by sk_msg: auto (where the self-test passes), on, off.
     #[arg(long, value_name = "MODE", default_value_t)]
     pub(super) sk_msg: SkMsgMode,
@@ -151,12 +155,40 @@ pub(super) enum PortsAction {
         #[command(flatten)]
         pins: PinArgs,
     },
+    /// Show the destinations that are learned to be opaque, and for how long.
+    Learned {
+        /// Only of this workload.
+        #[arg(long, value_name = "NAME")]
+        workload: Option<String>,
+        /// The text for people, or JSON for programs.
+        #[arg(long, value_enum, default_value_t)]
+        output: OutputFormat,
+        #[command(flatten)]
+        pins: PinArgs,
+    },
+    /// Look again at connections to destinations that are learned to be opaque.
+    Forget(ForgetArgs),
     /// Leave connections to these ports alone.
     Skip(PortsChange),
     /// Forward these ports without inspecting.
     Opaque(PortsChange),
     /// Forward and inspect these ports.
     Detect(PortsChange),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct ForgetArgs {
+    /// The destination, an address and a port; IPv6 in brackets.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(super) destination: Option<SocketAddr>,
+    /// Every destination.
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Only of this workload [default: all].
+    #[arg(long, value_name = "NAME")]
+    pub(super) workload: Option<String>,
+    #[command(flatten)]
+    pub(super) pins: PinArgs,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,13 +1,13 @@
 //! `sluice explain`: what would become of a connection, by the rules that the kernel has.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io::Write,
     net::{IpAddr, SocketAddr},
 };
 
 use proxy_common::{
-    Decision, Direction, PortRule, RuleSource, flags, is_link_local_v6, is_loopback, mapped,
+    Decision, Direction, LearnedKey, PortRule, RuleSource, flags, is_link_local_v6, is_loopback, mapped,
     normalise_unspecified,
 };
 
@@ -28,14 +28,19 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()
             found.into_iter().map(|found| (found.address, format!(" ({})", found.owner))).collect()
         }
     };
-    let known = Known { destinations: control.destinations()?, skip_subnets: control.skip_subnets()? };
+    let learned = control.learned()?.into_iter().filter(|learned| !learned.left.is_zero());
+    let known = Known {
+        destinations: control.destinations()?,
+        skip_subnets: control.skip_subnets()?,
+        learned: learned.map(|learned| learned.key).collect(),
+    };
     for view in control.workloads_named(args.workload.as_deref())? {
         for (address, owner) in &destinations {
             let (decision, reason) = explain(&view, *address, &known);
             writeln!(out, "{} -> {address}{owner}: {decision} ({reason})", view.name)?;
         }
         if let Some(port) = args.inbound {
-            let (decision, reason) = explain_inbound(&view, port);
+            let (decision, reason) = explain_inbound(&view, port, &known);
             writeln!(out, "{} <- port {port}: {decision} ({reason})", view.name)?;
         }
     }
@@ -43,14 +48,21 @@ pub(super) fn run(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()
 }
 
 /// The decision on a connection that comes in, and the rule that it comes from.
-fn explain_inbound(view: &WorkloadView, port: u16) -> (&'static str, String) {
+fn explain_inbound(view: &WorkloadView, port: u16, known: &Known) -> (&'static str, String) {
     if !view.is_inbound_proxied {
         const WHY: &str = "its inbound connections are left alone: it is so configured, it has no network \
                            namespace of its own or shares it with another workload, as which they count, or \
                            the kernel cannot";
         return ("direct", WHY.to_owned());
     }
-    let rule = view.table.rule(Direction::Inbound, port);
+    let mut rule = view.table.rule(Direction::Inbound, port);
+    // At any of its addresses.
+    let is_it = |key: &&LearnedKey| {
+        key.workload == view.id && key.direction == Direction::Inbound as u8 && key.port_be == port.to_be()
+    };
+    if may_be_learned(view, rule) && known.learned.iter().any(|key| is_it(&key)) {
+        rule = LEARNED;
+    }
     let ports = range_text(&view.table.range_of(Direction::Inbound, port));
     (rule.decision().label(), reason_and_path(view, rule, &ports))
 }
@@ -61,6 +73,16 @@ struct Known {
     destinations: BTreeMap<IpAddr, PortTable>,
     /// The peers that workloads leave alone, by the id of the workload's cgroup.
     skip_subnets: BTreeMap<u64, SubnetSet>,
+    /// The destinations that are learned to be opaque.
+    learned: HashSet<LearnedKey>,
+}
+
+/// What holds where no rule names the port, and the destination is learned.
+const LEARNED: PortRule = PortRule::new(Decision::Opaque, RuleSource::Learned);
+
+/// Whether what is learned counts.
+fn may_be_learned(view: &WorkloadView, rule: PortRule) -> bool {
+    rule == PortRule::DETECT && view.workload.flags & flags::LEARN_OPAQUE != 0
 }
 
 /// The decision, and the rule that it comes from: in the order of the hooks (`proxy-ebpf/src/connect.rs`).
@@ -111,6 +133,7 @@ fn reason(rule: PortRule, ports: &str) -> String {
         RuleSource::Workload => format!("port {ports}, in the workload's own lists"),
         RuleSource::Destination => format!("port {ports}, as the destination has it annotated"),
         RuleSource::Live => format!("port {ports}, set by `sluice ports`"),
+        RuleSource::Learned => "no rule names the port; learned, see `sluice ports learned`".to_owned(),
     }
 }
 
@@ -131,7 +154,9 @@ fn rule(
             return (rule, table.range_of(Direction::Inbound, port));
         }
     }
-    (own, view.table.range_of(Direction::Outbound, port))
+    let key = LearnedKey::new(view.id, Direction::Outbound, mapped(address), port.to_be());
+    let rule = if may_be_learned(view, own) && known.learned.contains(&key) { LEARNED } else { own };
+    (rule, view.table.range_of(Direction::Outbound, port))
 }
 
 #[cfg(test)]
@@ -182,6 +207,12 @@ mod tests {
         Known {
             destinations: BTreeMap::from([("10.96.0.10".parse().unwrap(), database)]),
             skip_subnets: BTreeMap::from([(ID, "10.1.0.0/16,10.96.9.9".parse().unwrap())]),
+            learned: [8080, 3306]
+                .map(|port: u16| {
+                    let address = mapped("10.2.0.1".parse().unwrap());
+                    LearnedKey::new(ID, Direction::Outbound, address, port.to_be())
+                })
+                .into(),
         }
     }
 
@@ -210,6 +241,21 @@ mod tests {
         assert_eq!(
             explained(0, "[::ffff:10.96.0.10]:4406"),
             "opaque (port 4406, as the destination has it annotated)"
+        );
+    }
+
+    #[test]
+    fn what_is_learned_holds_where_no_rule_names_the_port() {
+        let learning = flags::OPAQUE_KERNEL | flags::LEARN_OPAQUE;
+        assert_eq!(
+            explained(learning, "10.2.0.1:8080"),
+            "opaque (no rule names the port; learned, see `sluice ports learned`; the kernel carries it)"
+        );
+        assert_eq!(explained(learning, "10.2.0.1:8081"), "detect (no rule names the port)");
+        assert_eq!(explained(flags::OPAQUE_KERNEL, "10.2.0.1:8080"), "detect (no rule names the port)");
+        assert_eq!(
+            explained(learning, "10.2.0.1:3306"),
+            "opaque (port 3306, in the built-in list of opaque ports; the kernel carries it)"
         );
     }
 

@@ -7,6 +7,7 @@ mod cluster;
 mod destination;
 mod explain;
 mod inject;
+mod learned;
 mod log;
 mod pods;
 mod ports;
@@ -74,6 +75,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 admin: args.admin,
                 otlp_endpoint: args.otlp_endpoint,
                 opaque_path: args.opaque_path,
+                learn_opaque: args.learn_opaque,
                 sk_msg: args.sk_msg,
                 threads: args.threads,
                 log_level: args.kernel_log.into(),

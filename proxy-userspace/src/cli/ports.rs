@@ -8,6 +8,7 @@ use proxy_common::{Decision, Direction, PortRule, RuleSource};
 use super::{
     args::{PortsAction, PortsArgs, PortsChange},
     asked::Asked,
+    learned,
 };
 use crate::kernel::WorkloadView;
 
@@ -17,6 +18,10 @@ pub(super) fn run(args: PortsArgs, out: &mut impl Write) -> anyhow::Result<()> {
             let Asked { control, .. } = Asked::to_look(&pins.pin_dir)?;
             list(&control.workloads_named(workload.as_deref())?, out)
         }
+        PortsAction::Learned { workload, output, pins } => {
+            learned::list(workload.as_deref(), output, &pins.pin_dir, out)
+        }
+        PortsAction::Forget(args) => learned::forget(&args, out),
         PortsAction::Skip(change) => apply(&change, Decision::Skip, out),
         PortsAction::Opaque(change) => apply(&change, Decision::Opaque, out),
         PortsAction::Detect(change) => apply(&change, Decision::Detect, out),

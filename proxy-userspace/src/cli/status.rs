@@ -60,6 +60,7 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<Exi
             (flags::SK_MSG, "sk_msg allowed"),
             (flags::SAME_NODE_BYPASS, "same-node bypass allowed"),
             (flags::OPAQUE_KERNEL, "opaque by the kernel"),
+            (flags::LEARN_OPAQUE, "learns opaque"),
             (flags::FOREIGN_PROXY, "foreign proxy"),
             (flags::SKIP_SUBNETS, "skip-subnets"),
         ];

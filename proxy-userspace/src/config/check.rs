@@ -11,7 +11,8 @@ use toml::Spanned;
 use super::error::{Setting, ValueProblem};
 use super::{Config, DEFAULT_ADMIN, ForeignProxy, KubernetesConfig, WorkloadConfig, file};
 use crate::policy::{
-    BypassMode, ClientAddress, OpaquePath, OtlpEndpoint, PortRules, PortSet, SkMsgMode, SubnetSet,
+    BypassMode, ClientAddress, LearnOpaque, OpaquePath, OtlpEndpoint, PortRules, PortSet, SkMsgMode,
+    SubnetSet,
 };
 
 /// A value that a setting cannot have.
@@ -55,6 +56,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
             sk_msg: file.sk_msg,
             same_node_bypass: file.same_node_bypass,
             opaque_path: file.opaque_path,
+            learn_opaque: file.learn_opaque,
             skip_subnets: &skip_subnets,
         };
         let workload = workload(written, &of_node, inbound)?;
@@ -81,6 +83,7 @@ pub(super) fn config(file: file::File) -> Result<Config, Wrong> {
         same_node_bypass: file.same_node_bypass,
         opaque_path: file.opaque_path,
         threads: file.threads,
+        learn_opaque: file.learn_opaque,
         otlp_endpoint,
         ports,
         skip_subnets,
@@ -115,6 +118,7 @@ struct OfNode<'a> {
     sk_msg: SkMsgMode,
     same_node_bypass: BypassMode,
     opaque_path: OpaquePath,
+    learn_opaque: LearnOpaque,
     skip_subnets: &'a SubnetSet,
 }
 
@@ -148,6 +152,7 @@ fn workload(
         same_node_bypass: written.same_node_bypass.unwrap_or(of_node.same_node_bypass),
         sk_msg: written.sk_msg.unwrap_or(of_node.sk_msg),
         opaque_path: written.opaque_path.unwrap_or(of_node.opaque_path),
+        learn_opaque: written.learn_opaque.unwrap_or(of_node.learn_opaque),
         inbound,
         foreign_proxy,
         name,

@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::DEFAULT_ADMIN;
 use crate::policy::{
-    BypassMode, ClientAddress, DEFAULT_OPAQUE_PORTS, EnrolMode, OpaquePath, PortSet, SkMsgMode,
+    BypassMode, ClientAddress, DEFAULT_OPAQUE_PORTS, EnrolMode, LearnOpaque, OpaquePath, PortSet, SkMsgMode,
     WhenProxyDown, WrittenPorts,
 };
 
@@ -46,6 +46,9 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(with = "NonZeroU8", skip_serializing_if = "Option::is_none")]
     pub(super) threads: Option<NonZeroU8>,
+    /// Whether destinations that no rule names are learned to be opaque where they were each time that they were looked at.
+    #[serde(default)]
+    pub(super) learn_opaque: LearnOpaque,
     /// Ports whose connections are counted and not inspected, in both directions; replaces the built-in list.
     #[serde(default)]
     #[schemars(with = "PortSet", extend("default" = PortSet::from_iter(DEFAULT_OPAQUE_PORTS)))]
@@ -170,6 +173,10 @@ pub(super) struct Workload {
     #[serde(default)]
     #[schemars(with = "OpaquePath", skip_serializing_if = "Option::is_none")]
     pub(super) opaque_path: Option<OpaquePath>,
+    /// Whether destinations that no rule names are learned to be opaque; absent, the node's setting holds.
+    #[serde(default)]
+    #[schemars(with = "LearnOpaque", skip_serializing_if = "Option::is_none")]
+    pub(super) learn_opaque: Option<LearnOpaque>,
     /// Whether connections that it accepts are proxied too; absent, the node's setting holds.
     #[serde(default)]
     #[schemars(with = "bool", skip_serializing_if = "Option::is_none")]

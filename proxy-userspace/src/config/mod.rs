@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Place, Setting, ValueProblem};
 use crate::policy::{
-    BypassMode, ClientAddress, EnrolMode, OpaquePath, OtlpEndpoint, PortRules, PortTable, SkMsgMode,
-    SubnetSet, WhenProxyDown, compile,
+    BypassMode, ClientAddress, EnrolMode, LearnOpaque, OpaquePath, OtlpEndpoint, PortRules, PortTable,
+    SkMsgMode, SubnetSet, WhenProxyDown, compile,
 };
 
 /// Where the admin server listens unless it is told: Linkerd's admin port, on loopback.
@@ -36,6 +36,8 @@ pub struct Config {
     pub opaque_path: OpaquePath,
     /// How many threads connections have; `None` is one for each processor.
     pub threads: Option<NonZeroU8>,
+    /// Whether destinations that no rule names are learned to be opaque, for workloads that do not say.
+    pub learn_opaque: LearnOpaque,
     /// The collector that the spans of traced requests are sent to, if any.
     pub otlp_endpoint: Option<OtlpEndpoint>,
     /// The port lists for workloads without their own.
@@ -90,6 +92,8 @@ pub struct WorkloadConfig {
     pub same_node_bypass: BypassMode,
     /// Who carries the bytes of its opaque connections; the node's choice where it has none of its own.
     pub opaque_path: OpaquePath,
+    /// Whether its destinations may be learned to be opaque; the node's choice where it has none of its own.
+    pub learn_opaque: LearnOpaque,
     /// Whose address it sees as that of its clients, where the connections that it accepts are proxied.
     pub inbound: Option<ClientAddress>,
     /// The proxy that its connections are brought to, where that is not sluice's.

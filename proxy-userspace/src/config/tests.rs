@@ -36,6 +36,7 @@ fn an_empty_file_is_the_defaults_without_workloads() {
         opaque_path: OpaquePath::Auto,
         same_node_bypass: BypassMode::Disabled,
         threads: None,
+        learn_opaque: LearnOpaque::On,
         otlp_endpoint: None,
         ports: PortRules::default(),
         skip_subnets: SubnetSet::EMPTY,
@@ -87,6 +88,7 @@ fn a_workload_needs_only_a_name_and_a_cgroup() {
         sk_msg: SkMsgMode::Auto,
         opaque_path: OpaquePath::Auto,
         same_node_bypass: BypassMode::Disabled,
+        learn_opaque: LearnOpaque::On,
         inbound: Some(ClientAddress::Preserve),
         foreign_proxy: None,
     };
@@ -137,6 +139,7 @@ fn every_setting_is_read() {
         opaque_path: OpaquePath::Auto,
         same_node_bypass: BypassMode::Enabled,
         threads: NonZeroU8::new(2),
+        learn_opaque: LearnOpaque::On,
         otlp_endpoint: Some("http://collector:4318".parse().unwrap()),
         ports: PortRules { opaque: ports("1-9,3306"), skip_outbound: ports("4567"), skip_inbound: ports("") },
         skip_subnets: "fd00::/8".parse().unwrap(),
@@ -159,6 +162,7 @@ fn every_setting_is_read() {
             sk_msg: SkMsgMode::On,
             opaque_path: OpaquePath::Auto,
             same_node_bypass: BypassMode::Forced,
+            learn_opaque: LearnOpaque::On,
             inbound: Some(ClientAddress::Proxy),
             foreign_proxy: Some(ForeignProxy {
                 cgroup: "/sys/fs/cgroup/envoy".into(),

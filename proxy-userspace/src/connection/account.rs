@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     metrics::{CloseReason, ConnectionMetrics},
-    observe::{End, Observer, Parties},
+    observe::{End, Observer, Parties, Protocol},
     report::ConnectionReport,
 };
 
@@ -36,6 +36,7 @@ pub(super) struct Account {
     first_byte: FirstByte,
     farewell: Farewell,
     lane: Option<Consumption>,
+    lesson: Option<Lesson>,
     facts: Option<Box<Facts>>,
 }
 
@@ -66,6 +67,12 @@ struct Consumption {
     reported_bytes: u64,
 }
 
+/// What is to be told once it is known what the connection is, where no rule says so.
+struct Lesson {
+    surroundings: Arc<dyn Surroundings>,
+    original: OriginalDst,
+}
+
 /// What only a report needs.
 struct Facts {
     sink: ReportSink,
@@ -80,7 +87,8 @@ impl Account {
     /// Opens the account of a connection whose destination is known.
     pub(super) fn open(downstream: &Downstream, client: SocketAddr, original: &OriginalDst) -> Self {
         let dst = destination(original);
-        let decision = PortRule { decision: original.decision, source: original.source }.decision();
+        let rule = PortRule { decision: original.decision, source: original.source };
+        let decision = rule.decision();
         let observer = match decision {
             Decision::Detect => Observer::inspecting(),
             Decision::Opaque | Decision::Skip => Observer::not_inspecting(),
@@ -91,6 +99,8 @@ impl Account {
             cookie: original.cookie,
             reported_bytes: 0,
         });
+        let lesson = (rule == PortRule::DETECT)
+            .then(|| Lesson { surroundings: Arc::clone(&downstream.surroundings), original: *original });
         let parties = Parties::new(direction, Arc::clone(&downstream.workload), client, dst);
         let facts = downstream.reports.clone().map(|sink| {
             let workload = Arc::clone(&downstream.workload);
@@ -107,6 +117,7 @@ impl Account {
             first_byte: FirstByte::Waiting,
             farewell: Farewell::None,
             lane,
+            lesson,
             facts,
         }
     }
@@ -119,10 +130,17 @@ impl Account {
     }
 
     /// Counts the protocol as soon as it is known for good.
-    fn tell_if_known(&self) {
+    fn tell_if_known(&mut self) {
         if let (true, Some(metrics)) = (self.observer.is_known(), &self.metrics) {
             let observation = self.observer.observation();
             metrics.detected(observation.protocol.label(), observation.detected_by.label());
+            self.teach(observation.protocol);
+        }
+    }
+
+    fn teach(&mut self, protocol: Protocol) {
+        if let Some(Lesson { surroundings, original }) = self.lesson.take() {
+            surroundings.observed(&original, protocol == Protocol::Opaque);
         }
     }
 
@@ -168,6 +186,10 @@ impl Account {
         let duration = now.saturating_duration_since(self.started);
         let observation = self.observer.observation();
         metrics.detected(observation.protocol.label(), observation.detected_by.label());
+        // Silence, and a beginning that could have become anything, teach nothing.
+        if self.observer.is_known() || observation.protocol != Protocol::Opaque {
+            self.teach(observation.protocol);
+        }
         metrics.close(reason, duration);
         if let Some(facts) = self.facts.take() {
             (facts.sink)(ConnectionReport {

@@ -25,6 +25,8 @@ pub(crate) trait Surroundings: Send + Sync + 'static {
     fn present_client(&self, upstream: BorrowedFd<'_>, client: SocketAddr, port: u16) -> io::Result<()>;
     /// An application of the workload refused a connection: it does not listen there any more.
     fn refused_inbound(&self);
+    /// A connection whose decision is no rule's is known to be opaque, or to be anything else. Told once.
+    fn observed(&self, original: &OriginalDst, is_opaque: bool);
     /// The proxy has read so many bytes from the client with this cookie.
     fn consumed(&self, cookie: u64, bytes: u64);
     /// The connection of the client with this cookie has ended.

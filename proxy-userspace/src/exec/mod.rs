@@ -26,7 +26,7 @@ use crate::{
     agent::{self, EnrolError, Node, NodeOptions, NotRoot, WorkloadSpec, descriptors},
     connection::ReportSink,
     kernel::{Cgroup, KernelError, OwnCgroup},
-    policy::{OpaquePath, OtlpEndpoint, PortRules, SkMsgMode, compile},
+    policy::{LearnOpaque, OpaquePath, OtlpEndpoint, PortRules, SkMsgMode, compile},
     report::{ConnectionReport, ReportError, ReportFile, ReportWriter, Summary},
     spans::{Spans, SpansError},
 };
@@ -44,6 +44,7 @@ pub(crate) struct ExecOptions {
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) otlp_endpoint: Option<OtlpEndpoint>,
     pub(crate) opaque_path: OpaquePath,
+    pub(crate) learn_opaque: LearnOpaque,
     pub(crate) sk_msg: SkMsgMode,
     pub(crate) threads: Option<NonZeroU8>,
     pub(crate) log_level: LogLevel,
@@ -142,6 +143,7 @@ async fn run(
         report_skipped: true,
         sk_msg: options.sk_msg,
         opaque_path: options.opaque_path,
+        learn_opaque: options.learn_opaque,
         ..WorkloadSpec::new(WORKLOAD, cgroup.try_clone()?, compile(&options.ports, &PortRules::default()))
     }])
     .map_err(EnrolError::into_cause)?;

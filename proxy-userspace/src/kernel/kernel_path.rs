@@ -17,8 +17,8 @@ use netlink_packet_sock_diag::inet::{
     nlas::{Nla, TcpInfo},
 };
 use proxy_common::{
-    BypassKey, Bypassed, Closed, Decision, Direction, Open, OriginalDst, PortRule, SocketCounters, flags,
-    tcp_state,
+    BypassKey, Bypassed, Closed, Decision, Direction, Open, OriginalDst, PortRule, RuleSource,
+    SocketCounters, flags, tcp_state,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes as _;
@@ -45,6 +45,8 @@ pub(crate) struct KernelConnection {
     pub(crate) direction: Direction,
     /// Opaque, or skipped.
     pub(crate) decision: Decision,
+    /// What says so.
+    pub(crate) source: RuleSource,
     pub(crate) dst: SocketAddr,
     /// So far.
     pub(crate) traffic: Traffic,
@@ -56,13 +58,15 @@ impl KernelConnection {
     fn new(original: &OriginalDst, counters: &SocketCounters, now_ns: u64) -> Self {
         let is_inbound = original.flags & flags::INBOUND != 0;
         let SocketCounters { sent_bytes, received_bytes, srtt_us, retransmits } = *counters;
+        let rule = PortRule { decision: original.decision, source: original.source };
         let (from_client, from_server) =
             if is_inbound { (received_bytes, sent_bytes) } else { (sent_bytes, received_bytes) };
         Self {
             cookie: original.cookie,
             workload: original.workload,
             direction: if is_inbound { Direction::Inbound } else { Direction::Outbound },
-            decision: PortRule { decision: original.decision, source: original.source }.decision(),
+            decision: rule.decision(),
+            source: rule.source(),
             dst: socket_addr(original.addr_be, original.port_be),
             traffic: Traffic {
                 from_client,

@@ -23,6 +23,7 @@ pub(super) const EVENTS: &str = "EVENTS";
 pub(super) const OPEN: &str = "OPEN";
 pub(super) const TRACKED: &str = "TRACKED";
 pub(super) const DESTINATIONS: &str = "DESTINATIONS";
+pub(super) const LEARNED: &str = "LEARNED";
 pub(super) const SKIP_SUBNETS: &str = "SKIP_SUBNETS";
 pub(super) const INBOUND: &str = "INBOUND";
 pub(super) const INBOUND_LISTENERS: &str = "INBOUND_LISTENERS";
@@ -30,8 +31,19 @@ pub(super) const LISTENING: &str = "LISTENING";
 pub(super) const NETNS: &str = "NETNS";
 
 /// The maps that the command line shares with the agent.
-pub(super) const PINNED: [&str; 10] =
-    [WORKLOADS, NAMES, PORTS, DESTINATIONS, SKIP_SUBNETS, INBOUND, SETTINGS, HEARTBEAT, AGENT, COUNTERS];
+pub(super) const PINNED: [&str; 11] = [
+    WORKLOADS,
+    NAMES,
+    PORTS,
+    DESTINATIONS,
+    LEARNED,
+    SKIP_SUBNETS,
+    INBOUND,
+    SETTINGS,
+    HEARTBEAT,
+    AGENT,
+    COUNTERS,
+];
 
 /// Where maps are to be had.
 pub(super) trait MapSource {

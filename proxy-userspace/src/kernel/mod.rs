@@ -30,7 +30,7 @@ mod sys;
 pub(crate) use cgroup::Cgroup;
 pub(crate) use cgroup_namespace::enter_that_of_the_node;
 pub(crate) use check::{Finding, Weight, check};
-pub(crate) use control::{AgentStatus, Control, Enrolment, PodCounts, WorkloadView};
+pub(crate) use control::{AgentStatus, Control, Enrolment, Learned, PodCounts, WorkloadView};
 pub(crate) use dataplane::Dataplane;
 pub(crate) use error::KernelError;
 pub(crate) use inbound::InboundHook;

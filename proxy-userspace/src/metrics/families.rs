@@ -90,6 +90,11 @@ impl Metrics {
         self.families.same_node_bypass_enabled.set(i64::from(enabled));
     }
 
+    /// How many destinations are learned to be opaque.
+    pub fn set_learned(&self, destinations: usize) {
+        self.families.learned_destinations.set(i64::try_from(destinations).unwrap_or(i64::MAX));
+    }
+
     /// How many pods of the node are in each state, and how many annotations cannot be used.
     pub fn set_pods(&self, pods: &[(&'static str, usize)], problems: usize) {
         let count = |len| i64::try_from(len).unwrap_or(i64::MAX);
@@ -139,6 +144,7 @@ pub(super) struct Families {
     sk_msg_enabled: Gauge,
     same_node_bypass_enabled: Gauge,
     pods: Family<StateLabels, Gauge>,
+    learned_destinations: Gauge,
     annotation_problems: Gauge,
     watch_synced: Family<ResourceLabels, Gauge>,
     watch_failures: Family<ResourceLabels, Counter>,
@@ -171,6 +177,7 @@ impl Families {
             sk_msg_enabled: Gauge::default(),
             same_node_bypass_enabled: Gauge::default(),
             pods: Family::default(),
+            learned_destinations: Gauge::default(),
             annotation_problems: Gauge::default(),
             watch_synced: Family::default(),
             watch_failures: Family::default(),
@@ -215,6 +222,8 @@ impl Families {
         sluice.register("sk_msg_enabled", help, self.sk_msg_enabled.clone());
         let help = "Whether connections of workloads that want it may take the same-node bypass";
         sluice.register("same_node_bypass_enabled", help, self.same_node_bypass_enabled.clone());
+        let help = "Destinations that are learned to be opaque";
+        sluice.register("learned_destinations", help, self.learned_destinations.clone());
         sluice.register("pods", "Pods of this node, by what becomes of them", self.pods.clone());
         let help = "Annotations whose values cannot be used";
         sluice.register("annotation_problems", help, self.annotation_problems.clone());
@@ -233,8 +242,8 @@ impl Families {
             Direction::Inbound => &self.inbound,
         };
         let (result, protocol) = match (protocol, detected_by) {
-            // Configured, not detected: there is no result.
-            ("opaque", "config") => (None, "opaq"),
+            // Configured or learned, not detected: there is no result.
+            ("opaque", "config" | "learned") => (None, "opaq"),
             // Nobody spoke. Linkerd's word for a connection of which no more is known.
             (_, "silent") => (Some("silent"), "detect"),
             ("http/1", _) => (Some("http/1"), "http/1"),

@@ -24,6 +24,7 @@
 //! | `sluice_hook_outcomes_total` | hook, outcome |
 //! | `sluice_config_last_reload_successful`, `sluice_config_reload_errors_total` | |
 //! | `sluice_sk_msg_enabled`, `sluice_same_node_bypass_enabled` | |
+//! | `sluice_learned_destinations` | |
 //! | `sluice_pods` | state |
 //! | `sluice_annotation_problems` | |
 //! | `sluice_build_info` | version |

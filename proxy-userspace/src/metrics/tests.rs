@@ -344,6 +344,7 @@ fn the_names_and_types_are_the_documented_ones() {
             "sluice_config_reload_errors counter",
             "sluice_sk_msg_enabled gauge",
             "sluice_same_node_bypass_enabled gauge",
+            "sluice_learned_destinations gauge",
             "sluice_pods gauge",
             "sluice_annotation_problems gauge",
             "sluice_kubernetes_watch_synced gauge",

@@ -7,6 +7,7 @@
 //! into one [`PortTable`], and a table turns into map entries and back without loss.
 
 mod endpoint;
+mod learned;
 mod modes;
 mod notation;
 mod parse;
@@ -17,7 +18,10 @@ mod subnet;
 mod table;
 
 pub use endpoint::{OtlpEndpoint, OtlpEndpointError};
-pub use modes::{BypassMode, ClientAddress, EnrolMode, OpaquePath, SkMsgMode, UnknownWord, WhenProxyDown};
+pub use learned::{Lessons, Outcome};
+pub use modes::{
+    BypassMode, ClientAddress, EnrolMode, LearnOpaque, OpaquePath, SkMsgMode, UnknownWord, WhenProxyDown,
+};
 pub(crate) use notation::WrittenPorts;
 pub use parse::{PortProblem, PortSetError};
 pub use ports::PortSet;

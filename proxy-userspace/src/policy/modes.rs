@@ -110,6 +110,28 @@ impl BypassMode {
     }
 }
 
+/// Whether destinations that no rule names are learned to be opaque.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LearnOpaque {
+    /// By what was seen, where the kernel carries opaque connections.
+    #[default]
+    On,
+    /// Never: every connection that no rule names is looked at.
+    Off,
+}
+
+impl LearnOpaque {
+    /// The word used in flags, files and listings.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// What becomes of a new connection while no proxy is alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -209,6 +231,17 @@ impl FromStr for BypassMode {
     }
 }
 
+impl FromStr for LearnOpaque {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        [Self::On, Self::Off]
+            .into_iter()
+            .find(|choice| choice.label() == word)
+            .ok_or_else(|| UnknownWord { expected: "on or off", got: word.to_owned() })
+    }
+}
+
 impl FromStr for WhenProxyDown {
     type Err = UnknownWord;
 
@@ -249,6 +282,12 @@ impl fmt::Display for BypassMode {
     }
 }
 
+impl fmt::Display for LearnOpaque {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.label())
+    }
+}
+
 impl fmt::Display for WhenProxyDown {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.label())
@@ -274,6 +313,10 @@ mod tests {
         for mode in [BypassMode::Disabled, BypassMode::Enabled, BypassMode::Forced] {
             assert_eq!(mode.to_string().parse(), Ok(mode));
             assert_eq!(serde_json::to_value(mode).unwrap(), mode.label());
+        }
+        for choice in [LearnOpaque::On, LearnOpaque::Off] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+            assert_eq!(serde_json::to_value(choice).unwrap(), choice.label());
         }
         for choice in [WhenProxyDown::Open, WhenProxyDown::Strict] {
             assert_eq!(choice.to_string().parse(), Ok(choice));

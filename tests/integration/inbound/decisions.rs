@@ -23,6 +23,7 @@ pub(super) fn register(suite: &mut Suite) {
         http2_is_inspected_and_its_requests_are_counted,
         tls_and_what_the_server_says_first_are_told_apart,
         bytes_are_counted_both_ways,
+        a_port_is_learned_to_be_opaque,
         a_live_change_holds_for_the_next_connection,
         explain_tells_of_a_port_what_becomes_of_it,
         taps_show_requests_that_come_in,
@@ -201,6 +202,31 @@ fn bytes_are_counted_both_ways(_: &Env) {
         shows(agent.admin(), name, &[INBOUND, ("peer", peer), ("target_addr", &target)], expected);
     }
     shows(agent.admin(), "tcp_open_total", &[("direction", "outbound")], 0.0);
+}
+
+fn a_port_is_learned_to_be_opaque(_: &Env) {
+    let pod = Pod::new("web");
+    let agent = Agent::started(&pod.config(""));
+    let mut app = pod.app();
+    app.echo("web", "0.0.0.0:8080");
+    // A line, for a word alone could become the method of a request.
+    let connect = format!("connect={}", pod.v4(8080));
+    let mut is_direct = || {
+        let stdout = pod.run_client(&[&connect, "text=PING\\r\\n", "recv=6", "fin", "recv-eof"]);
+        app.accepted("web").kernel.to_string() == told(&stdout, "local")
+    };
+    for number in 1..=5 {
+        assert!(!is_direct(), "connection {number}");
+    }
+    wait::eventually("the port to be learned", || is_direct().then_some(()));
+    let learned = [("protocol", "opaq"), ("detected_by", "learned")];
+    shows(agent.admin(), "inbound_tcp_protocol_connections_total", &learned, 1.0);
+    let explained = agent.answer(&["explain", "--inbound", "8080", "--workload", "web"]);
+    assert!(explained.contains("opaque (no rule names the port; learned"), "{explained}");
+    let list = agent.answer(&["ports", "learned"]);
+    assert!(list.contains(&format!("inbound    {}", pod.v4(8080))), "{list}");
+    let _said = agent.answer(&["ports", "forget", "--all"]);
+    assert!(!is_direct());
 }
 
 fn a_live_change_holds_for_the_next_connection(_: &Env) {

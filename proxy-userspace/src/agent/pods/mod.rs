@@ -26,7 +26,9 @@ use crate::{
     config::Config,
     kernel::{Cgroup, KernelError, PodCgroups},
     kubernetes::{self, Destination, Handle, Key, KubernetesError, NodeDefaults, Options, PodPolicy},
-    policy::{BypassMode, ClientAddress, EnrolMode, OpaquePath, PortTable, SkMsgMode, WhenProxyDown},
+    policy::{
+        BypassMode, ClientAddress, EnrolMode, LearnOpaque, OpaquePath, PortTable, SkMsgMode, WhenProxyDown,
+    },
 };
 
 /// Between two looks at what has changed: changes that come together are put in force together.
@@ -81,6 +83,7 @@ struct Choices {
     sk_msg: SkMsgMode,
     same_node_bypass: BypassMode,
     opaque_path: OpaquePath,
+    learn_opaque: LearnOpaque,
     inbound: Option<ClientAddress>,
 }
 
@@ -271,6 +274,7 @@ impl Choices {
             sk_msg: config.sk_msg,
             same_node_bypass: config.same_node_bypass,
             opaque_path: config.opaque_path,
+            learn_opaque: config.learn_opaque,
             inbound: config.inbound,
         }
     }
@@ -283,6 +287,7 @@ impl Choices {
             sk_msg: self.sk_msg,
             same_node_bypass: pod.same_node_bypass.unwrap_or(self.same_node_bypass),
             opaque_path: self.opaque_path,
+            learn_opaque: self.learn_opaque,
             inbound: self.inbound,
             ..WorkloadSpec::new(&name, Cgroup::open(&place.cgroup)?, pod.table.clone())
         })

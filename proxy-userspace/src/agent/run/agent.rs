@@ -325,6 +325,7 @@ fn spec(config: &Config, workload: &WorkloadConfig) -> Result<WorkloadSpec, Kern
         sk_msg: workload.sk_msg,
         same_node_bypass: workload.same_node_bypass,
         opaque_path: workload.opaque_path,
+        learn_opaque: workload.learn_opaque,
         inbound: workload.inbound,
         skip_subnets: workload.skip_subnets.clone(),
         foreign_proxy,

@@ -6,6 +6,7 @@
 
 mod agent_status;
 mod destinations;
+mod learned;
 mod profiles;
 mod subnets;
 
@@ -19,14 +20,18 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues},
 };
 use proxy_common::{
-    AgentBlob, Counter, Destination, LogLevel, PortKey, PortRule, Settings, SubnetKey, Workload, WorkloadName,
+    AgentBlob, Counter, Destination, LearnedKey, LogLevel, PortKey, PortRule, Settings, SubnetKey, Workload,
+    WorkloadName,
 };
 
-pub(crate) use self::agent_status::{AgentStatus, PodCounts};
+pub(crate) use self::{
+    agent_status::{AgentStatus, PodCounts},
+    learned::Learned,
+};
 use super::{
     error::KernelError,
     maps::{
-        self, AGENT, COUNTERS, DESTINATIONS, HEARTBEAT, INBOUND, MapSource, NAMES, PORTS, SETTINGS,
+        self, AGENT, COUNTERS, DESTINATIONS, HEARTBEAT, INBOUND, LEARNED, MapSource, NAMES, PORTS, SETTINGS,
         SKIP_SUBNETS, WORKLOADS, error,
     },
     pins::Pins,
@@ -92,6 +97,7 @@ pub(crate) struct Control {
     names: HashMap<MapData, u64, WorkloadName>,
     ports: HashMap<MapData, PortKey, PortRule>,
     destinations: HashMap<MapData, [u8; 16], Destination>,
+    learned: HashMap<MapData, LearnedKey, u64>,
     skip_subnets: LpmTrie<MapData, SubnetKey, u8>,
     /// What this process has written there, by workload.
     subnets_of: BTreeMap<u64, SubnetSet>,
@@ -109,6 +115,7 @@ impl Control {
             names: maps::hash(source, NAMES)?,
             ports: maps::hash(source, PORTS)?,
             destinations: maps::hash(source, DESTINATIONS)?,
+            learned: maps::hash(source, LEARNED)?,
             skip_subnets: maps::lpm_trie(source, SKIP_SUBNETS)?,
             subnets_of: BTreeMap::new(),
             settings: maps::array(source, SETTINGS)?,
