@@ -51,7 +51,7 @@ pub(crate) fn accepted_by(ctx: &SockOpsContext) -> u32 {
     }
     if rule.decision() != Decision::Opaque
         || skips_peer(workload_id, workload, client_be)
-        || probes::is_one(client_be, client_port_be, addr_be, port_be)
+        || probes::is_one(&client_be, client_port_be, &addr_be, port_be)
     {
         return 0;
     }

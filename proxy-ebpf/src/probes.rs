@@ -39,10 +39,13 @@ fn began(ctx: &SockOpsContext) {
 }
 
 /// Whether this connection is one of the kubelet's; addresses and ports are in network byte order.
-#[inline(always)]
-pub(crate) fn is_one(source_be: [u8; 16], source_port_be: u16, dst_be: [u8; 16], dst_port_be: u16) -> bool {
+///
+/// A function of its own: its key would be too much for the stack of some that ask.
+#[inline(never)]
+pub(crate) fn is_one(source_be: &[u8; 16], source_port_be: u16, dst_be: &[u8; 16], dst_port_be: u16) -> bool {
+    let key = &ProbeKey { source_be: *source_be, dst_be: *dst_be, source_port_be, dst_port_be };
     // SAFETY: only whether there is a value is asked.
-    unsafe { PROBES.get(ProbeKey { source_be, dst_be, source_port_be, dst_port_be }) }.is_some()
+    unsafe { PROBES.get(key) }.is_some()
 }
 
 #[inline(always)]

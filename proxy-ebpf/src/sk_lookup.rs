@@ -129,7 +129,7 @@ fn in_scope(
     if !is_listening(netns_cookie, packet) {
         return Err(Counter::SkLookupNotListening);
     }
-    if probes::is_one(packet.remote_be, packet.remote_port_be, packet.local_be, packet.local_port.to_be()) {
+    if probes::is_one(&packet.remote_be, packet.remote_port_be, &packet.local_be, packet.local_port.to_be()) {
         return Err(Counter::SkLookupProbe);
     }
     let port_be = packet.local_port.to_be();
