@@ -103,14 +103,15 @@ pub(crate) fn opened(ctx: &SockOpsContext, original: &OriginalDst) {
         return;
     }
     let (client_addr_be, client_port_be) = client(ctx, original);
-    let open = Open {
+    // By reference: a copy would be on the stack too.
+    let open = &Open {
         original: *original,
         netns_cookie: netns_cookie(ctx),
         client_addr_be,
         client_port_be,
         pad: [0; 3],
     };
-    if OPEN.insert(original.cookie, &open, u64::from(BPF_ANY)).is_err() {
+    if OPEN.insert(original.cookie, open, u64::from(BPF_ANY)).is_err() {
         count(Counter::SockOpsOpenFailed);
     }
 }

@@ -122,7 +122,8 @@ fn established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     // SAFETY: context fields, read at constant offsets.
     let (una, acked) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).bytes_acked) };
     record.first_seq = una.wrapping_sub(acked as u32).wrapping_add(1);
-    if HANDOFF.insert(local_key(ctx, record.first_seq), &record.original, u64::from(BPF_ANY)).is_err() {
+    let original = &record.original;
+    if HANDOFF.insert(local_key(ctx, record.first_seq), original, u64::from(BPF_ANY)).is_err() {
         count(Counter::SockOpsHandoffFailed);
         log_warn!(ctx, "the hand-over map is full: one connection will be reset");
     } else {

@@ -240,10 +240,8 @@ fn ask(asks: &SockDiag, some: &[Open], connections: &mut Vec<KernelConnection>) 
         some.iter().map(|open| (open.original.cookie.to_ne_bytes(), &open.original)).collect();
     let now_ns = sys::monotonic_ns();
     asks.sockets(some.iter().map(socket_id).collect(), |socket| {
-        let info = socket.nlas.iter().find_map(|nla| match nla {
-            Nla::TcpInfo(info) => Some(info),
-            _ => None,
-        });
+        let info =
+            socket.nlas.iter().find_map(|nla| if let Nla::TcpInfo(info) = nla { Some(info) } else { None });
         let original = by_cookie.get(&socket.header.socket_id.cookie);
         if let (Some(info), Some(original)) = (info, original) {
             connections.push(KernelConnection::new(original, &counters(info, original), now_ns));
@@ -313,7 +311,7 @@ mod tests {
             counters: SocketCounters { sent_bytes: 10, received_bytes: 20, srtt_us: 30, retransmits: 0 },
             client_port_be: 40_000_u16.to_be(),
             established: 1,
-            last_state: last_state as u8,
+            last_state: u8::try_from(last_state).expect("a state"),
             error: error.unsigned_abs(),
         }
     }

@@ -1,7 +1,5 @@
 //! The embedded programs: loading them and attaching them to cgroups.
 
-use std::{panic, thread};
-
 use aya::{
     Ebpf, EbpfLoader,
     maps::SockHash,
@@ -75,10 +73,7 @@ pub(super) fn open_object() -> Result<Ebpf, KernelError> {
 
 /// Loads one program; its maps are made already.
 pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
-    load_program(ebpf.program_mut(name).ok_or(KernelError::Missing { kind: "program", name })?, name)
-}
-
-fn load_program(program: &mut Program, name: &'static str) -> Result<(), KernelError> {
+    let program = ebpf.program_mut(name).ok_or(KernelError::Missing { kind: "program", name })?;
     let result = if let Program::CgroupSockAddr(program) = program {
         program.load()
     } else if let Program::SockOps(program) = program {
@@ -97,24 +92,9 @@ fn load_program(program: &mut Program, name: &'static str) -> Result<(), KernelE
     result.map_err(|source| KernelError::program(name, source))
 }
 
-/// Loads what every workload needs, all at once: the verifier takes up to 0.1 s for one of them, and
-/// verifies those of a privileged process side by side (`bpf_check`, 6.18).
+/// Loads what every workload needs.
 pub(super) fn load_required(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    let mut wanted: Vec<_> = ALL.into_iter().filter(|name| is_required(name)).collect();
-    thread::scope(|scope| {
-        let mut loading = Vec::new();
-        for (found, program) in ebpf.programs_mut() {
-            if let Some(at) = wanted.iter().position(|name| *name == found) {
-                let name = wanted.swap_remove(at);
-                loading.push(scope.spawn(move || load_program(program, name)));
-            }
-        }
-        let joined = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
-        };
-        loading.into_iter().map(joined).collect::<Result<(), _>>()
-    })?;
-    wanted.first().map_or(Ok(()), |name| Err(KernelError::Missing { kind: "program", name }))
+    ALL.into_iter().filter(|name| is_required(name)).try_for_each(|name| load(ebpf, name))
 }
 
 /// A hook at a cgroup; dropping it detaches it, and removes its pin.
