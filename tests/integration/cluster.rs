@@ -193,8 +193,7 @@ fn names_of_services_are_explained(_: &Env) {
     assert_eq!(agent.answer(&["explain", "shop/db:mysql"]), detect);
     assert_eq!(agent.answer(&["explain", "db:4406"]), detect);
     cluster.set(database("mysql"));
-    let opaque =
-        "web -> 10.96.0.10:4406 (Service shop/db): opaque (port 4406, as the destination has it annotated)\n";
+    let opaque = "web -> 10.96.0.10:4406 (Service shop/db): opaque (port 4406, as the destination has it annotated; the kernel carries it)\n";
     wait::eventually("the annotation to hold", || {
         (agent.answer(&["explain", "shop/db:4406"]) == opaque).then_some(())
     });

@@ -55,7 +55,8 @@ fn whose_address_is_shown_is_switched_live(_: &Env) {
     for (setting, shown) in
         [("preserve", pod.node_v4()), ("proxy", pod.v4(0).ip()), ("preserve", pod.node_v4())]
     {
-        agent.write_config(&pod.config(&format!("client-address = \"{setting}\"")));
+        let settings = format!("learn-opaque = \"off\"\nclient-address = \"{setting}\"");
+        agent.write_config(&pod.config(&settings));
         wait::eventually(setting, || {
             pod.run_client(&[format!("connect={}", pod.v4(8080)), "exchange=10".into()]);
             let accepted = app.accepted("web");

@@ -100,7 +100,7 @@ fn a_probe_of_a_strict_workload_passes_without_a_proxy(_: &Env) {
 fn a_kubelet_that_is_not_there_yet_is_named_and_found(_: &Env) {
     let (pod, kubelet) = (Pod::new("web"), Cgroup::new());
     kubelet.remove();
-    let agent = Agent::started(&kubelet_config(&kubelet, &pod, ""));
+    let agent = Agent::started(&kubelet_config(&kubelet, &pod, "learn-opaque = \"off\""));
     let mut app = pod.app();
     app.echo("web", "0.0.0.0:8080");
     let status = agent.answer(&["status"]);
@@ -116,7 +116,7 @@ fn a_kubelet_that_is_not_there_yet_is_named_and_found(_: &Env) {
         assert_eq!(pod.way_to(&mut app, "web", pod.v4(8080)), Way::Proxied);
     }
     // Live: without the setting there are no probes.
-    agent.write_config(&pod.config(""));
+    agent.write_config(&pod.config("learn-opaque = \"off\""));
     wait::eventually("the kubelet to be nobody special", || {
         (probe(&kubelet, &pod, &mut app, "web", pod.v4(8080)) == Way::Proxied).then_some(())
     });

@@ -147,11 +147,12 @@ impl World {
         node
     }
 
-    /// The config of an agent on a node, with more settings of the table that speaks of Kubernetes.
+    /// The config of an agent on a node, with more settings of the table that speaks of Kubernetes. Nothing is
+    /// learned: the tests look at one decision again and again, with what is opaque.
     #[must_use]
     pub fn config(&self, node: &Node, more: &str) -> String {
         format!(
-            "[kubernetes]\nnode-name = \"{}\"\nkubeconfig = \"{}\"\n{more}\n",
+            "learn-opaque = \"off\"\n[kubernetes]\nnode-name = \"{}\"\nkubeconfig = \"{}\"\n{more}\n",
             node.name(),
             self.api.kubeconfig().display()
         )
