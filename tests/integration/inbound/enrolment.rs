@@ -49,7 +49,7 @@ fn inbound_is_switched_live(_: &Env) {
 
 fn whose_address_is_shown_is_switched_live(_: &Env) {
     let pod = Pod::new("web");
-    let agent = Agent::started(&pod.config(""));
+    let agent = Agent::started(&pod.config("learn-opaque = \"off\""));
     let mut app = pod.app();
     app.echo("web", "0.0.0.0:8080");
     for (setting, shown) in
