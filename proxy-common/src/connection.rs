@@ -69,8 +69,8 @@ pub struct Tracked {
     /// [`crate::flags`] of the workload at connect time.
     pub flags: u32,
     /// Port of the listener that the client was sent to, network byte order; 0 for a connection that
-    /// is skipped or on the kernel path, which was sent nowhere. Of the proxy's own socket to an application that is to know
-    /// the address of its client: the application's.
+    /// is skipped or on the kernel path, which was sent nowhere. Of the proxy's own socket to an
+    /// application that is to know the address of its client: the application's.
     pub listener_port_be: u16,
     /// A [`LaneState`].
     pub lane: u8,

@@ -31,7 +31,7 @@ use crate::{
     maps::{BYPASS_SOCKETS, BYPASSED, HALF_CLOSED, INBOUND, RENDEZVOUS, WORKLOADS, count, settings},
     rules::{heartbeat_is_fresh, rule, skips_peer},
     sock::{TcpSock, bypass_end, forget_bypass_end, set_bypass_end, tracked},
-    sock_ops::{local_end, netns_cookie, remote_end},
+    sock_ops::{first_seq, local_end, netns_cookie, remote_end},
 };
 
 /// Where this kernel has `tcp_sock.is_mptcp`; set by the loader, from the kernel's BTF, where that knows it.
@@ -112,10 +112,7 @@ fn may_be_server(ctx: &SockOpsContext) -> bool {
 #[inline(never)]
 pub(crate) fn client_established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     let Some(end) = bypass_end(sk) else { return };
-    // Not snd_nxt: the SYN may have carried payload (TCP Fast Open). `bytes_acked` counts the SYN.
-    // SAFETY: context fields, read at constant offsets.
-    let (una, acked) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).bytes_acked) };
-    let first_seq = una.wrapping_sub(acked as u32).wrapping_add(1);
+    let first_seq = first_seq(ctx);
     let client_cookie = end.key.client_cookie;
     let at = key(local_end(ctx));
     // SAFETY: the value is copied at once.

@@ -118,10 +118,7 @@ fn established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
         kernel_path::opened(ctx, &record.original);
         return;
     }
-    // Not snd_nxt: the SYN may have carried payload (TCP Fast Open). `bytes_acked` counts the SYN.
-    // SAFETY: context fields, read at constant offsets.
-    let (una, acked) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).bytes_acked) };
-    record.first_seq = una.wrapping_sub(acked as u32).wrapping_add(1);
+    record.first_seq = first_seq(ctx);
     let original = &record.original;
     if HANDOFF.insert(local_key(ctx, record.first_seq), original, u64::from(BPF_ANY)).is_err() {
         count(Counter::SockOpsHandoffFailed);
@@ -268,6 +265,15 @@ fn collect(ctx: &SockOpsContext, record: &Tracked) {
     if record.established != 0 && HANDOFF.remove(local_key(ctx, record.first_seq)).is_ok() {
         count(Counter::SockOpsCollected);
     }
+}
+
+/// Sequence number of a client's first byte of payload, when its end has just been established.
+#[inline(always)]
+pub(crate) fn first_seq(ctx: &SockOpsContext) -> u32 {
+    // Not snd_nxt: the SYN may have carried payload (TCP Fast Open). `bytes_acked` counts the SYN.
+    // SAFETY: context fields, read at constant offsets.
+    let (una, acked) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).bytes_acked) };
+    una.wrapping_sub(acked as u32).wrapping_add(1)
 }
 
 /// The hand-over key of the client's own end.
