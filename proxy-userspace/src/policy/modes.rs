@@ -11,9 +11,19 @@ use serde::{Deserialize, Serialize};
 #[error("expected {expected}, got '{}'", got.escape_debug())]
 pub struct UnknownWord {
     /// The words that the setting knows.
-    pub expected: &'static str,
+    pub expected: String,
     /// What came.
     pub got: String,
+}
+
+impl UnknownWord {
+    fn new(known: &[&str], got: &str) -> Self {
+        let expected = match known {
+            [others @ .., last] => format!("{} or {last}", others.join(", ")),
+            [] => String::new(),
+        };
+        Self { expected, got: got.to_owned() }
+    }
 }
 
 /// Whether application sends travel to the proxy by `sk_msg`.
@@ -30,16 +40,6 @@ pub enum SkMsgMode {
 }
 
 impl SkMsgMode {
-    /// The word used in flags, files and listings.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::On => "on",
-            Self::Off => "off",
-        }
-    }
-
     /// How much it wants `sk_msg`: not at all, where that is safe, whatever comes.
     #[must_use]
     pub const fn strength(self) -> u8 {
@@ -65,16 +65,6 @@ pub enum OpaquePath {
 }
 
 impl OpaquePath {
-    /// The word used in flags, files and listings.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Kernel => "kernel",
-            Self::Proxy => "proxy",
-        }
-    }
-
     /// Whether the connection goes by itself. Nothing needs the bytes of an opaque one so far.
     #[must_use]
     pub const fn is_kernel(self) -> bool {
@@ -98,18 +88,6 @@ pub enum BypassMode {
     Forced,
 }
 
-impl BypassMode {
-    /// The word used in annotations, files and listings.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Disabled => "disabled",
-            Self::Enabled => "enabled",
-            Self::Forced => "forced",
-        }
-    }
-}
-
 /// Whether destinations that no rule names are learned to be opaque.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -119,17 +97,6 @@ pub enum LearnOpaque {
     On,
     /// Never: every connection that no rule names is looked at.
     Off,
-}
-
-impl LearnOpaque {
-    /// The word used in flags, files and listings.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::On => "on",
-            Self::Off => "off",
-        }
-    }
 }
 
 /// What becomes of a new connection while no proxy is alive.
@@ -143,17 +110,6 @@ pub enum WhenProxyDown {
     Strict,
 }
 
-impl WhenProxyDown {
-    /// The word used in flags, files and listings.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Strict => "strict",
-        }
-    }
-}
-
 /// Whose address an application sees as that of a client whose connection came through the proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -163,17 +119,6 @@ pub enum ClientAddress {
     Preserve,
     /// The proxy's: an address of the workload itself.
     Proxy,
-}
-
-impl ClientAddress {
-    /// The word used in flags, files and listings.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Preserve => "preserve",
-            Self::Proxy => "proxy",
-        }
-    }
 }
 
 /// Which pods of the node are enrolled.
@@ -187,117 +132,46 @@ pub enum EnrolMode {
     All,
 }
 
-impl EnrolMode {
-    /// The word used in flags, files and listings.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Annotated => "annotated",
-            Self::All => "all",
+/// Gives each choice its words: those that serde knows it by.
+macro_rules! words {
+    ($($choice:ident: $($variant:ident = $word:literal),+;)+) => {$(
+        impl $choice {
+            const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word used in flags, annotations, files and listings.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
         }
-    }
+
+        impl FromStr for $choice {
+            type Err = UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                let known = Self::ALL.iter().find(|choice| choice.label() == word);
+                known.copied().ok_or_else(|| UnknownWord::new(&[$($word),+], word))
+            }
+        }
+
+        impl fmt::Display for $choice {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.pad(self.label())
+            }
+        }
+    )+};
 }
 
-impl FromStr for SkMsgMode {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Auto, Self::On, Self::Off]
-            .into_iter()
-            .find(|mode| mode.label() == word)
-            .ok_or_else(|| UnknownWord { expected: "auto, on or off", got: word.to_owned() })
-    }
-}
-
-impl FromStr for OpaquePath {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Auto, Self::Kernel, Self::Proxy]
-            .into_iter()
-            .find(|path| path.label() == word)
-            .ok_or_else(|| UnknownWord { expected: "auto, kernel or proxy", got: word.to_owned() })
-    }
-}
-
-impl FromStr for BypassMode {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Disabled, Self::Enabled, Self::Forced]
-            .into_iter()
-            .find(|mode| mode.label() == word)
-            .ok_or_else(|| UnknownWord { expected: "disabled, enabled or forced", got: word.to_owned() })
-    }
-}
-
-impl FromStr for LearnOpaque {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::On, Self::Off]
-            .into_iter()
-            .find(|choice| choice.label() == word)
-            .ok_or_else(|| UnknownWord { expected: "on or off", got: word.to_owned() })
-    }
-}
-
-impl FromStr for WhenProxyDown {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Open, Self::Strict]
-            .into_iter()
-            .find(|choice| choice.label() == word)
-            .ok_or_else(|| UnknownWord { expected: "open or strict", got: word.to_owned() })
-    }
-}
-
-impl FromStr for EnrolMode {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Annotated, Self::All]
-            .into_iter()
-            .find(|mode| mode.label() == word)
-            .ok_or_else(|| UnknownWord { expected: "annotated or all", got: word.to_owned() })
-    }
-}
-
-impl fmt::Display for SkMsgMode {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.label())
-    }
-}
-
-impl fmt::Display for OpaquePath {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.label())
-    }
-}
-
-impl fmt::Display for BypassMode {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.label())
-    }
-}
-
-impl fmt::Display for LearnOpaque {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.label())
-    }
-}
-
-impl fmt::Display for WhenProxyDown {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.label())
-    }
-}
-
-impl fmt::Display for EnrolMode {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.label())
-    }
+words! {
+    SkMsgMode: Auto = "auto", On = "on", Off = "off";
+    OpaquePath: Auto = "auto", Kernel = "kernel", Proxy = "proxy";
+    BypassMode: Disabled = "disabled", Enabled = "enabled", Forced = "forced";
+    LearnOpaque: On = "on", Off = "off";
+    WhenProxyDown: Open = "open", Strict = "strict";
+    ClientAddress: Preserve = "preserve", Proxy = "proxy";
+    EnrolMode: Annotated = "annotated", All = "all";
 }
 
 #[cfg(test)]
@@ -305,30 +179,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mode_reads_back_from_its_word_in_flags_and_in_files() {
-        for mode in [SkMsgMode::Auto, SkMsgMode::On, SkMsgMode::Off] {
-            assert_eq!(mode.to_string().parse(), Ok(mode));
-            assert_eq!(serde_json::to_value(mode).unwrap(), mode.label());
+    fn a_choice_reads_back_from_its_word_in_flags_and_in_files() {
+        fn reads_back<Choice>(all: &[Choice])
+        where
+            Choice: Copy + fmt::Debug + fmt::Display + PartialEq + Serialize + FromStr<Err = UnknownWord>,
+        {
+            for choice in all {
+                assert_eq!(choice.to_string().parse(), Ok(*choice));
+                assert_eq!(serde_json::to_value(choice).unwrap(), choice.to_string());
+            }
         }
-        for mode in [BypassMode::Disabled, BypassMode::Enabled, BypassMode::Forced] {
-            assert_eq!(mode.to_string().parse(), Ok(mode));
-            assert_eq!(serde_json::to_value(mode).unwrap(), mode.label());
-        }
-        for choice in [LearnOpaque::On, LearnOpaque::Off] {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
-            assert_eq!(serde_json::to_value(choice).unwrap(), choice.label());
-        }
-        for choice in [WhenProxyDown::Open, WhenProxyDown::Strict] {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
-            assert_eq!(serde_json::to_value(choice).unwrap(), choice.label());
-        }
-        for choice in [ClientAddress::Preserve, ClientAddress::Proxy] {
-            assert_eq!(serde_json::to_value(choice).unwrap(), choice.label());
-        }
-        for mode in [EnrolMode::Annotated, EnrolMode::All] {
-            assert_eq!(mode.to_string().parse(), Ok(mode));
-            assert_eq!(serde_json::to_value(mode).unwrap(), mode.label());
-        }
+        reads_back(SkMsgMode::ALL);
+        reads_back(OpaquePath::ALL);
+        reads_back(BypassMode::ALL);
+        reads_back(LearnOpaque::ALL);
+        reads_back(WhenProxyDown::ALL);
+        reads_back(ClientAddress::ALL);
+        reads_back(EnrolMode::ALL);
     }
 
     #[test]
