@@ -65,9 +65,17 @@ fn build(toolchain: &Toolchain, workspace: &Path, target_dir: &Path, arch: &str)
     Ok(())
 }
 
-/// Line tables and BTF: socket storage is refused without BTF.
+/// Line tables and BTF: socket storage is refused without BTF. And LLVM's own way to copy, clear and compare a
+/// few bytes, which is in place; bpf-linker's calls functions that go byte by byte, in front of a verifier that
+/// goes through every turn.
 fn rustflags(arch: &str) -> String {
-    [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f")
+    [
+        &format!("--cfg=bpf_target_arch=\"{arch}\""),
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        "-Clink-arg=--disable-expand-memcpy-in-order",
+    ]
+    .join("\x1f")
 }
 
 /// A rustc that has its own sources.

@@ -78,6 +78,26 @@ pub struct Tracked {
     pub established: u8,
 }
 
+impl Tracked {
+    /// A connection that begins: it goes by TCP, and nothing is known of it but where it is to go and what its
+    /// workload's [`crate::flags`] are.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(original: OriginalDst, flags: u32) -> Self {
+        Self {
+            original,
+            redirected_bytes: 0,
+            received_at_fin_wait2: 0,
+            first_seq: 0,
+            pad: 0,
+            flags,
+            listener_port_be: 0,
+            lane: LaneState::Native as u8,
+            established: 0,
+        }
+    }
+}
+
 /// Which way an application's sends travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -93,28 +93,19 @@ fn connect(
     }
 
     let rule = outbound_rule(workload_id, &workload, addr_be, port_be);
-    let mut record = Tracked {
-        original: OriginalDst {
-            addr_be,
-            port_be,
-            decision: rule.decision,
-            source: rule.source,
-            flags: 0,
-            // SAFETY: the helper takes this hook's context.
-            cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
-            workload: workload_id,
-            // SAFETY: the helper has no preconditions.
-            created_ns: unsafe { bpf_ktime_get_ns() },
-        },
-        redirected_bytes: 0,
-        received_at_fin_wait2: 0,
-        first_seq: 0,
-        pad: 0,
-        flags: workload.flags,
-        listener_port_be: 0,
-        lane: LaneState::Native as u8,
-        established: 0,
+    let original = OriginalDst {
+        addr_be,
+        port_be,
+        decision: rule.decision,
+        source: rule.source,
+        flags: 0,
+        // SAFETY: the helper takes this hook's context.
+        cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
+        workload: workload_id,
+        // SAFETY: the helper has no preconditions.
+        created_ns: unsafe { bpf_ktime_get_ns() },
     };
+    let mut record = Tracked::new(original, workload.flags);
     if rule.decision() == Decision::Skip {
         count(Counter::ConnectSkipped);
         if workload.flags & flags::REPORT_SKIPPED == 0 {
@@ -133,7 +124,7 @@ fn connect(
     if let Err(reason) = listener.is_alive(ctx, &workload) {
         forget(sk);
         count(reason);
-        return without_proxy(ctx, &workload, "the proxy is not there");
+        return without_proxy(ctx, &workload);
     }
     record.listener_port_be = listener.port_be;
     if settings().is_some_and(|settings| settings.sk_msg != 0) && workload.flags & flags::SK_MSG != 0 {
@@ -142,7 +133,7 @@ fn connect(
     }
     if !track(sk, &mut record) {
         count(Counter::ConnectStorageFailed);
-        return without_proxy(ctx, &workload, "no socket storage");
+        return without_proxy(ctx, &workload);
     }
     rewrite(listener.addr_be, context);
     // SAFETY: a writable context field, written at a constant offset.
@@ -167,11 +158,11 @@ fn leave_to_kernel(
     {
         forget(sk);
         count(reason);
-        return without_proxy(ctx, workload, "the proxy is not there");
+        return without_proxy(ctx, workload);
     }
     if !track(sk, record) {
         count(Counter::ConnectStorageFailed);
-        return without_proxy(ctx, workload, "no socket storage");
+        return without_proxy(ctx, workload);
     }
     count(Counter::ConnectKernelPath);
     ALLOW
@@ -259,15 +250,15 @@ fn is_other_listener(ctx: &SockAddrContext, addr_be: [u8; 16], port_be: u16) -> 
     is_where_proxies_listen && Listener { addr_be, port_be }.priority(ctx) == Some(LISTENER_PRIORITY)
 }
 
-/// The proxy cannot be reached: what the workload chose.
+/// The proxy cannot be reached, which the caller has counted with the reason: what the workload chose.
 #[inline(always)]
-fn without_proxy(ctx: &SockAddrContext, workload: &Workload, why: &str) -> i32 {
+fn without_proxy(ctx: &SockAddrContext, workload: &Workload) -> i32 {
     if workload.flags & flags::STRICT == 0 {
-        log_warn!(ctx, "{}: going direct", why);
+        log_warn!(ctx, "without the proxy: going direct");
         return ALLOW;
     }
     count(Counter::ConnectRefused);
-    log_warn!(ctx, "{}: refused", why);
+    log_warn!(ctx, "without the proxy: refused");
     REFUSE
 }
 

@@ -14,8 +14,8 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use proxy_common::{
-    Closed, ClosingCounters, Counter, Decision, Direction, LaneState, Open, OriginalDst, PortRule,
-    SocketCounters, Tracked, flags, is_loopback,
+    Closed, ClosingCounters, Counter, Decision, Direction, Open, OriginalDst, PortRule, SocketCounters,
+    Tracked, flags, is_loopback,
 };
 
 use crate::{
@@ -68,28 +68,19 @@ pub(crate) fn watch(ctx: &SockOpsContext, sk: *mut bpf_sock, source: u32) -> boo
         return false;
     };
     let (addr_be, port_be) = local_end(ctx);
-    let mut record = Tracked {
-        original: OriginalDst {
-            addr_be,
-            port_be,
-            decision: Decision::Opaque as u8,
-            source: source as u8,
-            flags: flags::INBOUND,
-            // SAFETY: the helper takes this hook's context.
-            cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
-            workload: workload_id,
-            // SAFETY: the helper has no preconditions.
-            created_ns: unsafe { bpf_ktime_get_ns() },
-        },
-        redirected_bytes: 0,
-        received_at_fin_wait2: 0,
-        first_seq: 0,
-        pad: 0,
-        flags,
-        listener_port_be: 0,
-        lane: LaneState::Native as u8,
-        established: 1,
+    let original = OriginalDst {
+        addr_be,
+        port_be,
+        decision: Decision::Opaque as u8,
+        source: source as u8,
+        flags: flags::INBOUND,
+        // SAFETY: the helper takes this hook's context.
+        cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
+        workload: workload_id,
+        // SAFETY: the helper has no preconditions.
+        created_ns: unsafe { bpf_ktime_get_ns() },
     };
+    let mut record = Tracked { established: 1, ..Tracked::new(original, flags) };
     let is_watched = sock::track(sk, &mut record)
         && ctx.set_cb_flags(ctx.cb_flags() as i32 | BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_ok();
     count(if is_watched { Counter::SockOpsKernelPath } else { Counter::SockOpsKernelPathFailed });

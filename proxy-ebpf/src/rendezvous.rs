@@ -16,10 +16,7 @@
 use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, BPF_SOCK_OPS_STATE_CB_FLAG, bpf_sock},
-    helpers::{
-        bpf_get_socket_cookie,
-        generated::{bpf_map_delete_elem, bpf_sock_hash_update},
-    },
+    helpers::{bpf_get_socket_cookie, generated::bpf_map_delete_elem},
     programs::SockOpsContext,
 };
 use proxy_common::{
@@ -30,7 +27,7 @@ use proxy_common::{
 use crate::{
     maps::{BYPASS_SOCKETS, BYPASSED, HALF_CLOSED, INBOUND, RENDEZVOUS, WORKLOADS, count, settings},
     rules::{heartbeat_is_fresh, rule, skips_peer},
-    sock::{TcpSock, bypass_end, forget_bypass_end, set_bypass_end, tracked},
+    sock::{TcpSock, bypass_end, forget_bypass_end, join, set_bypass_end, tracked},
     sock_ops::{first_seq, local_end, netns_cookie, remote_end},
 };
 
@@ -127,7 +124,7 @@ pub(crate) fn client_established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     if ours.answered == 0 || RENDEZVOUS.insert(at, established, u64::from(BPF_EXIST)).is_err() {
         let _already_gone = RENDEZVOUS.remove(at);
         forget_bypass_end(sk);
-    } else if !join(ctx, client_cookie) {
+    } else if !join(ctx, &BYPASS_SOCKETS, client_cookie, BPF_ANY) {
         count(Counter::SockOpsBypassFailed);
     }
 }
@@ -183,7 +180,7 @@ fn pair(ctx: &SockOpsContext, sk: *mut bpf_sock, at: RendezvousKey, rendezvous: 
         let _nobody_has_it = BYPASSED.remove(key);
         return false;
     }
-    join(ctx, cookie)
+    join(ctx, &BYPASS_SOCKETS, cookie, BPF_ANY)
 }
 
 /// Where a socket is closed, the last one of a connection takes that with it.
@@ -221,21 +218,6 @@ pub(crate) fn redirected_bytes(sk: *mut bpf_sock) -> (u64, u64) {
     let Some(connection) = (unsafe { BYPASSED.get(end.key) }) else { return (0, 0) };
     let (client, server) = (connection.client_redirected_bytes, connection.server_redirected_bytes);
     if end.is_server == 0 { (client, server) } else { (server, client) }
-}
-
-/// Puts the socket of this hook into `BYPASS_SOCKETS`.
-#[inline(always)]
-fn join(ctx: &SockOpsContext, mut cookie: u64) -> bool {
-    // SAFETY: the helper takes this hook's context, and a key on this program's stack.
-    let error = unsafe {
-        bpf_sock_hash_update(
-            ctx.ops,
-            core::ptr::from_ref(&BYPASS_SOCKETS).cast_mut().cast(),
-            core::ptr::from_mut(&mut cookie).cast(),
-            u64::from(BPF_ANY),
-        )
-    };
-    error == 0
 }
 
 /// Takes a socket out of `BYPASS_SOCKETS`, and what is in its fast lane with it.

@@ -5,7 +5,11 @@ use core::{ffi::c_void, ptr};
 use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
     btf_maps::SkStorage,
-    helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get, bpf_skc_to_tcp_sock},
+    helpers::generated::{
+        bpf_sk_storage_delete, bpf_sk_storage_get, bpf_skc_to_tcp_sock, bpf_sock_hash_update,
+    },
+    maps::SockHash,
+    programs::SockOpsContext,
 };
 use proxy_common::{BypassEnd, OriginalDst, Tracked};
 
@@ -87,6 +91,15 @@ fn store<T: Copy>(map: *mut c_void, sk: *mut bpf_sock, new: &mut T) -> bool {
         }
         None => false,
     }
+}
+
+/// Puts the socket of this hook into a sockmap, under a cookie; whether it is there now. `when` is one of
+/// `BPF_ANY` and `BPF_NOEXIST`.
+#[inline(always)]
+pub(crate) fn join(ctx: &SockOpsContext, map: &'static SockHash<u64>, mut cookie: u64, when: u32) -> bool {
+    let map = ptr::from_ref(map).cast_mut().cast();
+    // SAFETY: the helper takes this hook's context, and a key on this program's stack.
+    unsafe { bpf_sock_hash_update(ctx.ops, map, ptr::from_mut(&mut cookie).cast(), u64::from(when)) == 0 }
 }
 
 #[inline(always)]

@@ -10,7 +10,7 @@ use aya_ebpf::{
         BPF_SOCK_OPS_RWND_INIT, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
         BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
     },
-    helpers::{bpf_ktime_get_ns, generated::bpf_get_netns_cookie, generated::bpf_sock_hash_update},
+    helpers::{bpf_ktime_get_ns, generated::bpf_get_netns_cookie},
     macros::sock_ops,
     programs::SockOpsContext,
 };
@@ -25,7 +25,7 @@ use crate::{
     maps::{CLIENT_SOCKETS, HANDOFF, INBOUND, LANES, PROXY_SOCKETS, WORKLOADS, count},
     rendezvous,
     rules::rule,
-    sock::{self, context_words, tracked},
+    sock::{self, context_words, join, tracked},
 };
 
 /// Returned to the kernel; leaves the kernel's own choices (timeouts, windows) as they are.
@@ -129,17 +129,7 @@ fn established(ctx: &SockOpsContext, sk: *mut bpf_sock) {
     if record.lane != LaneState::Undecided as u8 {
         return;
     }
-    let mut cookie = record.original.cookie;
-    // SAFETY: the helper takes this hook's context, and a key on this program's stack.
-    let error = unsafe {
-        bpf_sock_hash_update(
-            ctx.ops,
-            core::ptr::from_ref(&CLIENT_SOCKETS).cast_mut().cast(),
-            core::ptr::from_mut(&mut cookie).cast(),
-            u64::from(BPF_ANY),
-        )
-    };
-    if error == 0 {
+    if join(ctx, &CLIENT_SOCKETS, record.original.cookie, BPF_ANY) {
         count(Counter::SockOpsClientEnrolled);
     } else {
         record.lane = LaneState::Native as u8;
@@ -216,18 +206,11 @@ fn accepted_inbound(ctx: &SockOpsContext, sk: *mut bpf_sock) {
 /// Lets the client's sends travel by `sk_msg`.
 #[inline(always)]
 fn open_lane(ctx: &SockOpsContext, original: &OriginalDst) {
-    let mut cookie = original.cookie;
-    // SAFETY: the helper takes this hook's context, and a key on this program's stack.
-    let error = unsafe {
-        bpf_sock_hash_update(
-            ctx.ops,
-            core::ptr::from_ref(&PROXY_SOCKETS).cast_mut().cast(),
-            core::ptr::from_mut(&mut cookie).cast(),
-            u64::from(BPF_NOEXIST),
-        )
-    };
+    let cookie = original.cookie;
     // The lane last: its presence promises that the socket is there.
-    if error == 0 && LANES.insert(cookie, Lane { consumed_bytes: 0 }, u64::from(BPF_NOEXIST)).is_ok() {
+    if join(ctx, &PROXY_SOCKETS, cookie, BPF_NOEXIST)
+        && LANES.insert(cookie, Lane { consumed_bytes: 0 }, u64::from(BPF_NOEXIST)).is_ok()
+    {
         count(Counter::SockOpsProxyEnrolled);
     } else {
         count(Counter::SockOpsProxyEnrolFailed);

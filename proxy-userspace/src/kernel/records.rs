@@ -10,7 +10,7 @@ use aya::{
     Ebpf,
     maps::{MapData, MapError, SkStorage},
 };
-use proxy_common::{Lane, LaneState, OriginalDst, Tracked, flags, mapped};
+use proxy_common::{Lane, OriginalDst, Tracked, flags, mapped};
 
 use super::{
     error::KernelError,
@@ -51,17 +51,7 @@ impl Records {
             workload: 0,
             created_ns: 0,
         };
-        let record = Tracked {
-            original,
-            redirected_bytes: 0,
-            received_at_fin_wait2: 0,
-            first_seq: 0,
-            pad: 0,
-            flags: 0,
-            listener_port_be: port.to_be(),
-            lane: LaneState::Native as u8,
-            established: 0,
-        };
+        let record = Tracked { listener_port_be: port.to_be(), ..Tracked::new(original, 0) };
         sys::put(self.tracked.as_fd(), &socket.as_raw_fd(), &record)
     }
 

@@ -12,9 +12,7 @@ use aya::{
     Ebpf,
     maps::{HashMap, MapData, SkStorage},
 };
-use proxy_common::{
-    BypassKey, Bypassed, Decision, LaneState, OriginalDst, PrefixLens, Tracked, Workload, flags,
-};
+use proxy_common::{BypassKey, Bypassed, Decision, OriginalDst, PrefixLens, Tracked, Workload, flags};
 use socket2::{Domain, Socket, Type};
 
 use super::{
@@ -73,26 +71,17 @@ impl Bench for Bypass {
         let addr = listener.local_addr()?;
         let client = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let cookie = sys::socket_cookie(&client)?;
-        let record = Tracked {
-            original: OriginalDst {
-                addr_be: proxy_common::mapped(addr.ip()),
-                port_be: addr.port().to_be(),
-                decision: Decision::Opaque as u8,
-                source: 0,
-                flags: 0,
-                cookie,
-                workload: WORKLOAD,
-                created_ns: cookie,
-            },
-            redirected_bytes: 0,
-            received_at_fin_wait2: 0,
-            first_seq: 0,
-            pad: 0,
-            flags: flags::SAME_NODE_BYPASS,
-            listener_port_be: 0,
-            lane: LaneState::Native as u8,
-            established: 0,
+        let original = OriginalDst {
+            addr_be: proxy_common::mapped(addr.ip()),
+            port_be: addr.port().to_be(),
+            decision: Decision::Opaque as u8,
+            source: 0,
+            flags: 0,
+            cookie,
+            workload: WORKLOAD,
+            created_ns: cookie,
         };
+        let record = Tracked::new(original, flags::SAME_NODE_BYPASS);
         self.tracked.insert(&client, record, 0).map_err(error("write", TRACKED)).map_err(io::Error::other)?;
         client.connect_timeout(&addr.into(), PATIENCE)?;
         let connection = accept(&listener, client, cookie)?;

@@ -70,25 +70,20 @@ impl Redirected<'_> {
     fn client(&mut self, addr: SocketAddr) -> io::Result<(Socket, u64)> {
         let client = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let cookie = u64::MAX - client.as_raw_fd().unsigned_abs() as u64;
-        let record = Tracked {
-            original: OriginalDst {
-                addr_be: [0; 16],
-                port_be: 0,
-                decision: 0,
-                source: 0,
-                flags: flags::SK_MSG,
-                cookie,
-                workload: 0,
-                created_ns: 0,
-            },
-            redirected_bytes: 0,
-            received_at_fin_wait2: 0,
-            first_seq: 0,
-            pad: 0,
+        let original = OriginalDst {
+            addr_be: [0; 16],
+            port_be: 0,
+            decision: 0,
+            source: 0,
             flags: flags::SK_MSG,
+            cookie,
+            workload: 0,
+            created_ns: 0,
+        };
+        let record = Tracked {
             listener_port_be: addr.port().to_be(),
             lane: LaneState::Undecided as u8,
-            established: 0,
+            ..Tracked::new(original, flags::SK_MSG)
         };
         self.tracked()
             .and_then(|mut map| map.insert(&client, record, 0).map_err(error("write", TRACKED)))
