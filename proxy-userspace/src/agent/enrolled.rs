@@ -265,10 +265,10 @@ impl Enrolled {
                 learner: Arc::clone(shared.learner),
                 netns_cookie: inbound.as_ref().map(|inbound: &InboundPlace| inbound.netns_cookie),
             };
-            let downstream = downstream(Arc::from(spec.name()), Arc::new(side));
+            let downstream = Arc::new(downstream(Arc::from(spec.name()), Arc::new(side)));
             enrolment.listener_v4_port = port(listeners.v4.as_ref());
             enrolment.listener_v6_port = port(listeners.v6.as_ref());
-            let serve = |listener| tokio::spawn(connection::serve(listener, downstream.clone()));
+            let serve = |listener| tokio::spawn(connection::serve(listener, Arc::clone(&downstream)));
             accepting.extend([listeners.v4, listeners.v6].into_iter().flatten().map(serve));
         }
         let place = Place {

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proxy_common::{Decision, Direction, OriginalDst, PortRule};
+use proxy_common::{Decision, OriginalDst, PortRule};
 
 use super::{
-    downstream::{Downstream, ReportSink, Surroundings, destination, direction, may_use_sk_msg},
+    downstream::{Downstream, destination, direction, may_use_sk_msg},
     pump::{Side, Watch},
     requests::Requests,
     witnesses::Witnesses,
@@ -26,6 +26,8 @@ const CONSUMED_STEP: u64 = 128 << 10;
 /// Everything that is known of one connection. Dropped before [`Account::close`], the connection
 /// counts as cut by the end of the process.
 pub(super) struct Account {
+    downstream: Arc<Downstream>,
+    original: OriginalDst,
     observer: Observer,
     requests: Requests,
     /// `None` once the account is closed.
@@ -35,9 +37,10 @@ pub(super) struct Account {
     received_bytes: u64,
     first_byte: FirstByte,
     farewell: Farewell,
-    lane: Option<Consumption>,
-    lesson: Option<Lesson>,
-    facts: Option<Box<Facts>>,
+    /// How many of the bytes that were read `sk_msg` knows of.
+    consumed_bytes: u64,
+    /// What the connection is has been told to whoever learns, or nobody wants to know.
+    has_taught: bool,
 }
 
 /// From the first byte of the client to the first byte of the server.
@@ -60,65 +63,31 @@ enum Farewell {
     ServerGoesOn,
 }
 
-/// Tells `sk_msg` how much was read.
-struct Consumption {
-    surroundings: Arc<dyn Surroundings>,
-    cookie: u64,
-    reported_bytes: u64,
-}
-
-/// What is to be told once it is known what the connection is, where no rule says so.
-struct Lesson {
-    surroundings: Arc<dyn Surroundings>,
-    original: OriginalDst,
-}
-
-/// What only a report needs.
-struct Facts {
-    sink: ReportSink,
-    direction: Direction,
-    workload: Arc<str>,
-    client: SocketAddr,
-    dst: SocketAddr,
-    decision: Decision,
-}
-
 impl Account {
     /// Opens the account of a connection whose destination is known.
-    pub(super) fn open(downstream: &Downstream, client: SocketAddr, original: &OriginalDst) -> Self {
+    pub(super) fn open(downstream: &Arc<Downstream>, client: SocketAddr, original: &OriginalDst) -> Self {
         let dst = destination(original);
-        let rule = PortRule { decision: original.decision, source: original.source };
-        let decision = rule.decision();
-        let observer = match decision {
+        let rule = rule(original);
+        let observer = match rule.decision() {
             Decision::Detect => Observer::inspecting(),
             Decision::Opaque | Decision::Skip => Observer::not_inspecting(),
         };
         let direction = direction(original);
-        let lane = may_use_sk_msg(original).then(|| Consumption {
-            surroundings: Arc::clone(&downstream.surroundings),
-            cookie: original.cookie,
-            reported_bytes: 0,
-        });
-        let lesson = (rule == PortRule::DETECT)
-            .then(|| Lesson { surroundings: Arc::clone(&downstream.surroundings), original: *original });
         let parties = Parties::new(direction, Arc::clone(&downstream.workload), client, dst);
-        let facts = downstream.reports.clone().map(|sink| {
-            let workload = Arc::clone(&downstream.workload);
-            Box::new(Facts { sink, direction, workload, client, dst, decision })
-        });
         let metrics = downstream.metrics.open(direction, &downstream.workload, dst);
         Self {
+            downstream: Arc::clone(downstream),
+            original: *original,
             observer,
-            requests: Requests::new(&metrics, facts.is_some(), Witnesses::new(parties, downstream)),
+            requests: Requests::new(&metrics, Witnesses::new(parties, downstream)),
             metrics: Some(metrics),
             started: Instant::now(),
             sent_bytes: 0,
             received_bytes: 0,
             first_byte: FirstByte::Waiting,
             farewell: Farewell::None,
-            lane,
-            lesson,
-            facts,
+            consumed_bytes: 0,
+            has_taught: rule != PortRule::DETECT,
         }
     }
 
@@ -139,8 +108,8 @@ impl Account {
     }
 
     fn teach(&mut self, protocol: Protocol) {
-        if let Some(Lesson { surroundings, original }) = self.lesson.take() {
-            surroundings.observed(&original, protocol == Protocol::Opaque);
+        if !std::mem::replace(&mut self.has_taught, true) {
+            self.downstream.surroundings.observed(&self.original, protocol == Protocol::Opaque);
         }
     }
 
@@ -152,11 +121,9 @@ impl Account {
         if matches!(self.first_byte, FirstByte::Waiting) {
             self.first_byte = FirstByte::ClientSpoke(Instant::now());
         }
-        if let Some(lane) = &mut self.lane
-            && self.sent_bytes - lane.reported_bytes >= CONSUMED_STEP
-        {
-            lane.reported_bytes = self.sent_bytes;
-            lane.surroundings.consumed(lane.cookie, self.sent_bytes);
+        if may_use_sk_msg(&self.original) && self.sent_bytes - self.consumed_bytes >= CONSUMED_STEP {
+            self.consumed_bytes = self.sent_bytes;
+            self.downstream.surroundings.consumed(self.original.cookie, self.sent_bytes);
         }
     }
 
@@ -191,13 +158,14 @@ impl Account {
             self.teach(observation.protocol);
         }
         metrics.close(reason, duration);
-        if let Some(facts) = self.facts.take() {
-            (facts.sink)(ConnectionReport {
-                direction: facts.direction,
-                client: facts.client,
-                dst: facts.dst,
-                workload: facts.workload,
-                decision: facts.decision,
+        if let Some(report) = &self.downstream.reports {
+            let Parties { direction, workload, client, dst } = self.requests.parties().clone();
+            report(ConnectionReport {
+                direction,
+                client,
+                dst,
+                workload,
+                decision: rule(&self.original).decision(),
                 protocol: Some(observation.protocol.label()),
                 detected_by: Some(observation.detected_by.label()),
                 sni: observation.sni,
@@ -214,6 +182,11 @@ impl Account {
             });
         }
     }
+}
+
+/// What was decided of the connection, and by whom.
+const fn rule(original: &OriginalDst) -> PortRule {
+    PortRule { decision: original.decision, source: original.source }
 }
 
 /// How the requests end that are open when the connection ends.

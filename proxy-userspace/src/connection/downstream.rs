@@ -34,7 +34,6 @@ pub(crate) trait Surroundings: Send + Sync + 'static {
 }
 
 /// What the connections of one workload share.
-#[derive(Clone)]
 pub(crate) struct Downstream {
     /// The workload's name.
     pub(crate) workload: Arc<str>,

@@ -25,21 +25,22 @@ struct Shared {
 }
 
 /// An open connection; dropping it counts it out.
-struct Open {
+pub(super) struct Open {
     shared: Arc<Shared>,
     number: u64,
 }
 
 impl Live {
-    /// Runs a connection in a task of its own.
-    pub(super) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a connection in a task of its own, which holds on to what it is handed until it ends.
+    pub(super) fn spawn<Connection>(&self, connection: impl FnOnce(Open) -> Connection)
+    where
+        Connection: Future<Output = ()> + Send + 'static,
+    {
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         let open = Open { shared: Arc::clone(&self.shared), number };
         self.shared.open().insert(number, None);
-        let task = tokio::spawn(async move {
-            let _open = open;
-            connection.await;
-        });
+        // The connection itself is the task: wrapped in another future it would take its size twice.
+        let task = tokio::spawn(connection(open));
         // Unless it has ended already.
         if let Some(handle) = self.shared.open().get_mut(&number) {
             *handle = Some(task.abort_handle());

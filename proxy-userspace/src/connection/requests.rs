@@ -3,12 +3,11 @@
 use super::witnesses::Witnesses;
 use crate::{
     metrics::{ConnectionMetrics, HttpMetrics},
-    observe::{Exchange, Listener, Lost, Request},
+    observe::{Exchange, Listener, Lost, Parties, Request},
     report,
 };
 
 /// The requests of one connection, passed on to whoever makes something of them.
-#[derive(Debug)]
 pub(super) struct Requests {
     metrics: HttpMetrics,
     witnesses: Witnesses,
@@ -18,8 +17,14 @@ pub(super) struct Requests {
 
 impl Requests {
     /// None yet.
-    pub(super) fn new(metrics: &ConnectionMetrics, is_reported: bool, witnesses: Witnesses) -> Self {
-        Self { metrics: metrics.http(), witnesses, report: is_reported.then(Box::default) }
+    pub(super) fn new(metrics: &ConnectionMetrics, witnesses: Witnesses) -> Self {
+        let report = witnesses.want_a_report().then(Box::default);
+        Self { metrics: metrics.http(), witnesses, report }
+    }
+
+    /// Between whom the connection is.
+    pub(super) const fn parties(&self) -> &Parties {
+        self.witnesses.parties()
     }
 
     /// What is reported of them; nothing is gathered from here on.

@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     os::fd::AsFd as _,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use tokio::{
 use super::{
     account::Account,
     downstream::{Downstream, destination, direction, may_use_sk_msg},
+    live::Open,
     pump::{self, Ending, Side},
     socket,
 };
@@ -29,13 +31,14 @@ const RECORD_REST: Duration = Duration::from_millis(1);
 const ACCEPT_REST: Duration = Duration::from_millis(10);
 
 /// Accepts connections until the task is dropped.
-pub(crate) async fn serve(listener: TcpListener, downstream: Downstream) {
+pub(crate) async fn serve(listener: TcpListener, downstream: Arc<Downstream>) {
     // Bound to one address, so it is every accepted socket's own.
     let own = listener.local_addr().ok();
     loop {
         match listener.accept().await {
             Ok((client, peer)) => {
-                downstream.live.spawn(handle(client, peer, own, downstream.clone()));
+                let shared = Arc::clone(&downstream);
+                downstream.live.spawn(|open| handle(open, client, peer, own, shared));
             }
             Err(error) if is_exhaustion(&error) => {
                 downstream.metrics.rejected(Direction::Outbound, &downstream.workload, CloseReason::Limit);
@@ -53,7 +56,13 @@ fn is_exhaustion(error: &io::Error) -> bool {
 }
 
 /// One connection. Whatever goes wrong ends it with RST: the accepted socket is dropped unfinished.
-async fn handle(client: TcpStream, peer: SocketAddr, own: Option<SocketAddr>, downstream: Downstream) {
+async fn handle(
+    _open: Open,
+    client: TcpStream,
+    peer: SocketAddr,
+    own: Option<SocketAddr>,
+    downstream: Arc<Downstream>,
+) {
     let original = match original_dst(&client, own, &downstream).await {
         Ok(original) => original,
         Err(reason) => {
@@ -211,5 +220,22 @@ fn broken_reason(by: Side, error: &io::Error) -> CloseReason {
         (Side::Client, _) => CloseReason::ClientReset,
         (Side::Server, io::ErrorKind::TimedOut) => CloseReason::ServerTimedOut,
         (Side::Server, _) => CloseReason::ServerReset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node holds tens of thousands of connections that do nothing.
+    #[test]
+    fn a_connection_s_task_is_small() {
+        fn size_of_future<Args, Connection: Future>(_: impl FnOnce(Args) -> Connection) -> usize {
+            size_of::<Connection>()
+        }
+        let size = size_of_future(|(open, client, peer, own, downstream)| {
+            handle(open, client, peer, own, downstream)
+        });
+        assert!(size <= 1_216, "{size} bytes");
     }
 }

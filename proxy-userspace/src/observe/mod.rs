@@ -113,7 +113,13 @@ impl Observer {
         };
         match &mut self.state {
             State::Silent if HelloReader::begins_with(first) => self.state = State::Hello(Box::default()),
-            State::Silent => self.state = State::Opening(Box::new(Opening::by_client())),
+            State::Silent => {
+                // As a rule the first bytes decide: nothing is put on the heap before they have been looked at.
+                let mut opening = Opening::by_client();
+                let next = opening.client_bytes(bytes, now, listener);
+                self.state = next.unwrap_or_else(|| State::Opening(Box::new(opening)));
+                return;
+            }
             State::ServerFirst(http2) => {
                 self.state = State::Opening(Box::new(Opening::after_server(std::mem::take(&mut **http2))));
             }
