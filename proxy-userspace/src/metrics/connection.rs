@@ -121,24 +121,36 @@ impl ConnectionMetrics {
 
     fn settle(&mut self, reason: CloseReason, duration: Duration) {
         self.closed = true;
-        let TargetSeries { direction, workload, src, dst, .. } = &*self.series;
+        let TargetSeries { direction, workload, src, dst, finished, .. } = &*self.series;
         self.closed_socket(src, reason.errno_of(Peer::Src), duration);
         if let Some(connected) = self.connected.get() {
             self.closed_socket(dst, reason.errno_of(Peer::Dst), connected.elapsed());
         }
-        let labels = ReasonLabels {
-            direction: direction.label(),
-            workload: Arc::clone(workload),
-            reason: reason.label(),
+        let closed = || {
+            self.families.connection_close.get_or_create_owned(&ReasonLabels {
+                direction: direction.label(),
+                workload: Arc::clone(workload),
+                reason: reason.label(),
+            })
         };
-        self.families.connection_close.get_or_create(&labels).inc();
+        match reason {
+            CloseReason::Eof => finished.get_or_init(closed).inc(),
+            _ => closed().inc(),
+        };
     }
 
     fn closed_socket(&self, socket: &SocketSeries, errno: &'static str, duration: Duration) {
         socket.open.dec();
         socket.duration_ms.observe(duration.as_secs_f64() * 1_000.0);
-        let labels = SocketCloseLabels { socket: socket.labels.clone(), errno };
-        self.families.tcp_close.get_or_create(&labels).inc();
+        let closed = || {
+            let labels = SocketCloseLabels { socket: socket.labels.clone(), errno };
+            self.families.tcp_close.get_or_create_owned(&labels)
+        };
+        if errno.is_empty() {
+            socket.closed_well.get_or_init(closed).inc()
+        } else {
+            closed().inc()
+        };
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -263,7 +263,15 @@ impl Families {
         let src = self.socket_series(direction, Peer::Src, &workload, target);
         let dst = self.socket_series(direction, Peer::Dst, &workload, target);
         let target = target.clone();
-        TargetSeries { direction, workload, target, src, dst, authorities: TargetAuthorities::default() }
+        TargetSeries {
+            direction,
+            workload,
+            target,
+            src,
+            dst,
+            finished: OnceLock::new(),
+            authorities: TargetAuthorities::default(),
+        }
     }
 
     fn socket_series(
@@ -285,6 +293,7 @@ impl Families {
             read_bytes: self.tcp_read_bytes.get_or_create_owned(&labels),
             written_bytes: self.tcp_write_bytes.get_or_create_owned(&labels),
             duration_ms: self.tcp_connection_duration_ms.get_or_create_owned(&duration_labels),
+            closed_well: OnceLock::new(),
             labels,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -32,6 +32,8 @@ pub(super) struct SocketSeries {
     pub(super) written_bytes: Counter,
     /// `tcp_connection_duration_ms`.
     pub(super) duration_ms: Histogram,
+    /// `tcp_close_total` without an errno, which is how most close; there once one has.
+    pub(super) closed_well: OnceLock<Counter>,
 }
 
 /// The series that the connections of one workload to one target share.
@@ -47,6 +49,8 @@ pub(super) struct TargetSeries {
     pub(super) src: SocketSeries,
     /// The socket to the upstream.
     pub(super) dst: SocketSeries,
+    /// `sluice_connection_close_total` of those that both sides finished; there once one has ended so.
+    pub(super) finished: OnceLock<Counter>,
     /// The series of requests, by whom they ask.
     pub(super) authorities: TargetAuthorities,
 }
