@@ -13,7 +13,8 @@ use sluice_tests::suite::{Env, Suite};
 use sluice_tests::tests;
 
 pub(crate) fn register(suite: &mut Suite) {
-    suite.group("close").both_lanes(tests![
+    let mut group = suite.group("close");
+    group.both_lanes(tests![
         an_answer_after_the_client_s_fin_arrives,
         half_close_is_passed_on,
         the_client_s_bytes_after_the_server_s_fin_arrive,
@@ -21,12 +22,15 @@ pub(crate) fn register(suite: &mut Suite) {
         a_server_s_reset_reaches_the_client_as_a_reset,
         data_before_a_server_s_reset_is_delivered,
         a_refused_connection_is_reset_at_once,
+        bytes_written_just_before_close_all_arrive,
+        a_killed_client_s_connection_is_closed,
+    ]);
+    group.of_the_proxy_alone();
+    group.both_lanes(tests![
         a_refused_connection_fails_for_a_client_that_writes,
         a_reset_while_the_server_stalls_reaches_the_server,
         a_stalled_server_s_reset_reaches_a_client_that_writes,
-        bytes_written_just_before_close_all_arrive,
         a_connection_where_nobody_speaks_stays_open,
-        a_killed_client_s_connection_is_closed,
         an_unreachable_destination_fails_at_once,
         a_destination_that_does_not_answer_times_out,
     ]);

@@ -9,6 +9,7 @@ use sluice_tests::tests;
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("identity");
+    group.lane_makes_no_difference();
     group.both_lanes(tests![
         getpeername_tells_the_ipv4_destination,
         getpeername_tells_the_ipv6_destination,

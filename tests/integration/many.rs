@@ -6,7 +6,9 @@ use sluice_tests::suite::{Env, Suite};
 use sluice_tests::tests;
 
 pub(crate) fn register(suite: &mut Suite) {
-    suite.group("many").both_lanes(tests![
+    let mut group = suite.group("many");
+    group.lane_makes_no_difference();
+    group.both_lanes(tests![
         many_connections_are_open_at_once_and_each_is_answered,
         many_short_connections_one_after_another_all_work,
     ]);

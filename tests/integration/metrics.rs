@@ -15,6 +15,7 @@ const DST: [(&str, &str); 2] = [("direction", "outbound"), ("peer", "dst")];
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("metrics");
+    group.lane_makes_no_difference();
     group.both_lanes_of_sluice(tests![
         a_finished_connection_is_counted_with_its_bytes,
         a_long_connection_shows_its_bytes_while_it_lives,

@@ -7,7 +7,9 @@ use sluice_tests::suite::{Env, Suite};
 use sluice_tests::tests;
 
 pub(crate) fn register(suite: &mut Suite) {
-    suite.group("reasons").both_lanes_of_sluice(tests![
+    let mut group = suite.group("reasons");
+    group.lane_makes_no_difference();
+    group.both_lanes_of_sluice(tests![
         a_connection_that_both_ends_finished_is_eof,
         a_connection_that_only_the_client_finished_is_eof_too,
         a_client_s_reset_is_client_reset,

@@ -18,7 +18,8 @@ use sluice_tests::{tests, wait};
 use crate::workload::{Way, Workload};
 
 pub(crate) fn register(suite: &mut Suite) {
-    suite.group("run").sluice(tests![
+    let mut group = suite.group("run");
+    group.sluice(tests![
         each_workload_follows_its_own_rules,
         a_workload_that_is_not_enrolled_goes_direct,
         a_process_in_a_child_cgroup_belongs_to_the_workload,
@@ -28,9 +29,13 @@ pub(crate) fn register(suite: &mut Suite) {
         two_agents_do_not_disturb_each_other,
         an_agent_inside_a_workload_of_another_is_served_first,
         exec_inside_a_workload_goes_through_both,
+        pins_are_gone_after_sigterm,
+        clients_go_direct_after_sigterm,
+    ]);
+    group.of_the_proxy_alone();
+    group.sluice(tests![
         status_names_every_workload,
         ready_and_live_answer,
-        pins_are_gone_after_sigterm,
         pins_are_closed_to_other_users,
         a_pin_directory_of_another_user_is_refused,
         a_pin_directory_that_others_write_to_is_refused,
@@ -39,7 +44,6 @@ pub(crate) fn register(suite: &mut Suite) {
         where_everybody_pins_is_no_pin_directory,
         what_a_stranger_put_beside_the_pins_stays,
         a_pin_directory_that_was_there_stays,
-        clients_go_direct_after_sigterm,
         an_unknown_key_is_refused_and_named,
         a_bad_port_is_refused_and_named,
         a_missing_cgroup_is_refused_and_named,

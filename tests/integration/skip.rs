@@ -9,7 +9,9 @@ use sluice_tests::suite::{Env, Suite};
 use sluice_tests::tests;
 
 pub(crate) fn register(suite: &mut Suite) {
-    suite.group("skip").both_lanes_of_sluice(tests![
+    let mut group = suite.group("skip");
+    group.lane_makes_no_difference();
+    group.both_lanes_of_sluice(tests![
         a_skipped_connection_goes_straight_to_the_server,
         a_connection_that_is_not_skipped_goes_through_the_proxy,
         a_skipped_connection_is_reported_with_its_bytes,

@@ -17,6 +17,8 @@ use sluice_tests::tests;
 
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("transparency");
+    group.sluice(tests![loop_outbound_http1]);
+    group.of_the_proxy_alone();
     group.both_lanes(tests![
         outbound_http1,
         outbound_tcp,
@@ -46,7 +48,6 @@ pub(crate) fn register(suite: &mut Suite) {
         http2_request_without_authority,
         http2_rst_stream_is_propagated,
     ]);
-    group.sluice(tests![loop_outbound_http1]);
 }
 
 /// Plays one exchange that is HTTP/1, and compares what is told of it.

@@ -93,12 +93,13 @@ pub struct Group<'a> {
     suite: &'a mut Suite,
     file: &'static str,
     left_out: Option<String>,
+    lane_makes_no_difference: bool,
 }
 
 impl Suite {
     /// The tests of `file`.
     pub fn group(&mut self, file: &'static str) -> Group<'_> {
-        Group { suite: self, file, left_out: None }
+        Group { suite: self, file, left_out: None, lane_makes_no_difference: false }
     }
 
     /// Whether the clients run without sluice.
@@ -137,6 +138,12 @@ impl Group<'_> {
         if Scale::current() == Scale::Small {
             self.leave_out("is of the proxy alone: tested on a real CPU");
         }
+    }
+
+    /// Where the machine is emulated, leaves the tests that are registered from here on out with `sk_msg` on:
+    /// what it changes is shown by others.
+    pub fn lane_makes_no_difference(&mut self) {
+        self.lane_makes_no_difference = true;
     }
 
     /// Leaves the tests that are registered from here on out, and says so.
@@ -184,6 +191,12 @@ impl Group<'_> {
     }
 
     fn add(&mut self, lane: Lane, tests: &[(&'static str, TestFn)]) {
+        let is_repetition =
+            self.lane_makes_no_difference && lane == Lane::SkMsgOn && Scale::current() == Scale::Small;
+        let left_out = match &self.left_out {
+            Some(reason) => Some(reason.as_str()),
+            None => is_repetition.then_some("is the same without sk_msg: tested on a real CPU"),
+        };
         for (name, test) in tests {
             let test = *test;
             let name = match lane.label() {
@@ -194,7 +207,7 @@ impl Group<'_> {
                 run(&name, test, Env { lane });
                 Ok(())
             });
-            if let Some(reason) = &self.left_out {
+            if let Some(reason) = left_out {
                 trial = trial.with_ignored_flag(true).with_kind(reason);
             }
             self.suite.trials.push(trial);

@@ -17,9 +17,17 @@ pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: impl IntoIterator<It
     command
 }
 
-/// The cargo that runs us.
+/// The cargo that runs us, without what it says of us: build scripts that read the name of their own
+/// package would run again, and all that stands on them be built again, each time that cargo is run by
+/// a person and by us in turn.
 pub(crate) fn cargo<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
-    command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()), args)
+    let mut cargo = command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()), args);
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of_us| name.to_string_lossy().starts_with(of_us)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Runs to the end with our own output; an error if it fails.

@@ -16,18 +16,21 @@ pub(super) fn register(suite: &mut Suite) {
     group.one_lane(tests![
         a_banner_arrives_at_once,
         an_answer_after_the_client_s_fin_arrives,
-        the_client_s_bytes_after_the_application_s_fin_arrive,
         a_client_s_reset_reaches_the_application_as_a_reset,
         an_application_s_reset_reaches_the_client_as_a_reset,
-        a_reset_while_the_application_stalls_reaches_it,
         a_large_exchange_both_ways_arrives,
+        bytes_sent_while_connecting_come_first,
+    ]);
+    group.sluice(tests![a_listener_that_vanishes_ends_in_a_reset_and_then_refuses]);
+    group.of_the_proxy_alone();
+    group.one_lane(tests![
+        the_client_s_bytes_after_the_application_s_fin_arrive,
+        a_reset_while_the_application_stalls_reaches_it,
         eight_clients_at_once_all_get_their_own_bytes,
         a_slow_reader_gets_everything,
         two_hundred_connections_at_once_keep_their_clients,
         a_connection_where_nobody_speaks_stays_open,
-        bytes_sent_while_connecting_come_first,
     ]);
-    group.sluice(tests![a_listener_that_vanishes_ends_in_a_reset_and_then_refuses]);
 }
 
 /// A line of a client, or a part of one of the application's.

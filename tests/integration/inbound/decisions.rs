@@ -20,11 +20,14 @@ pub(super) fn register(suite: &mut Suite) {
         an_opaque_port_is_not_inspected,
         an_opaque_connection_goes_by_itself_and_is_counted,
         http1_is_inspected_and_its_requests_are_counted,
+        a_port_is_learned_to_be_opaque,
+        a_live_change_holds_for_the_next_connection,
+    ]);
+    group.of_the_proxy_alone();
+    group.sluice(tests![
         http2_is_inspected_and_its_requests_are_counted,
         tls_and_what_the_server_says_first_are_told_apart,
         bytes_are_counted_both_ways,
-        a_port_is_learned_to_be_opaque,
-        a_live_change_holds_for_the_next_connection,
         explain_tells_of_a_port_what_becomes_of_it,
         taps_show_requests_that_come_in,
     ]);
