@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, fuzz, image, k8s, lint, manifests, setup, test, vm};
+use crate::{bench, demo, fuzz, image, instructions, k8s, lint, manifests, setup, test, vm};
 
 /// sluice's chores.
 #[derive(Debug, Parser)]
@@ -45,6 +45,8 @@ enum Chore {
     K8sTest(k8s::Options),
     /// Run the fuzz targets, each for a while.
     Fuzz(fuzz::Options),
+    /// Count the instructions of what the proxy does most often, and compare with the reference.
+    Instructions(instructions::Options),
     /// Build the image of the node agent, as an archive.
     Image(image::Options),
     /// Render the manifests and check them against Kubernetes's schemas.
@@ -135,6 +137,7 @@ pub(crate) fn run(cli: Cli) -> Result<bool> {
         Chore::VmTest { kernels, vm, filter } => test::run_vms(&kernels, &vm.into(), &filter),
         Chore::K8sTest(options) => k8s::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Instructions(options) => instructions::run(&options),
         Chore::Image(options) => image::run(&options).map(|()| true),
         Chore::Manifests(options) => manifests::run(&options),
         Chore::Demo => demo::run(),

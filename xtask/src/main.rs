@@ -11,6 +11,7 @@ mod debian;
 mod demo;
 mod fuzz;
 mod image;
+mod instructions;
 mod k8s;
 mod lint;
 mod manifests;

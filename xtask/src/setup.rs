@@ -28,6 +28,8 @@ pub(crate) enum Purpose {
     Test,
     /// Build, and run the fuzz targets.
     Fuzz,
+    /// Build, and count instructions.
+    Instructions,
     /// Build, and compare with other proxies.
     Bench,
     /// Build, and run the tests that need Kubernetes' API.
@@ -37,7 +39,7 @@ pub(crate) enum Purpose {
     Image,
     /// Build, and check the manifests.
     Manifests,
-    /// Build, lint, test and fuzz: what a change must pass.
+    /// Build, lint, test, fuzz and count: what a change must pass.
     All,
 }
 
@@ -48,6 +50,10 @@ impl Purpose {
 
     fn fuzzes(self) -> bool {
         matches!(self, Self::Fuzz | Self::All)
+    }
+
+    fn counts(self) -> bool {
+        matches!(self, Self::Instructions | Self::All)
     }
 
     fn lints(self) -> bool {
@@ -95,6 +101,8 @@ const LINKER: &[Package] = &[
 ];
 
 const FUZZ: &[Package] = &[program("g++", "g++", "compiles libFuzzer")];
+
+const COUNTS: &[Package] = &[program("valgrind", "valgrind", "counts instructions")];
 
 const TESTS: &[Package] = &[
     program("qemu-system-x86", "qemu-system-x86_64", "runs the tests on other kernels"),
@@ -252,6 +260,9 @@ impl Plan {
             // Wanted for bpf-linker as well, where that is not there.
             wanted.retain(|package| FUZZ.iter().all(|other| other.name != package.name));
             wanted.extend(FUZZ);
+        }
+        if purpose.counts() {
+            wanted.extend(COUNTS);
         }
         if purpose.lints() {
             if !works("cargo-deny", &["--version"]) {

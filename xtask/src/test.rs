@@ -141,7 +141,7 @@ pub(crate) fn build_sluice(progress: &Progress) -> Result<PathBuf> {
 }
 
 /// Builds with cargo and takes the program's path from what cargo says it made.
-fn executable(progress: &Progress, build: &[&str], name: &str) -> Result<PathBuf> {
+pub(crate) fn executable(progress: &Progress, build: &[&str], name: &str) -> Result<PathBuf> {
     progress.say(format_args!("$ cargo {}", build.join(" ")));
     let mut cargo = command::cargo(build);
     let mut found = None;

@@ -12,6 +12,8 @@
 
 mod account;
 mod buffer;
+#[doc(hidden)]
+pub mod counting;
 mod downstream;
 mod live;
 mod pipe;

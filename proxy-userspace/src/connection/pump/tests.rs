@@ -7,19 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::*;
-
-struct Unwatched;
-
-impl Watch for Unwatched {
-    fn looks(&self) -> bool {
-        false
-    }
-    fn sent(&mut self, _: Side, _: &[u8]) {}
-    fn sent_unseen(&mut self, _: Side, _: usize) {}
-    fn took(&mut self, _: Side, _: usize) {}
-    fn finished(&mut self, _: Side) {}
-}
+use super::{super::counting::Nobody, *};
 
 /// Both ends of a connection: the one that connected, and the one that was accepted.
 async fn pair() -> (TcpStream, TcpStream) {
@@ -38,7 +26,7 @@ async fn bytes_that_waited_for_room_are_read_though_no_more_come() {
     SockRef::from(&server).set_recv_buffer_size(16 << 10).unwrap();
     SockRef::from(&downstream).set_recv_buffer_size(2 << 20).unwrap();
     SockRef::from(&client).set_send_buffer_size(2 << 20).unwrap();
-    let pumping = tokio::spawn(async move { pump(&downstream, &upstream, true, &mut Unwatched).await });
+    let pumping = tokio::spawn(async move { pump(&downstream, &upstream, true, &mut Nobody).await });
 
     client.write_all(&vec![b'x'; LEN]).await.unwrap();
     // The server reads slowly, so that the lane blocks again and again; the client waits for the
@@ -60,7 +48,7 @@ async fn pumped() -> (TcpStream, TcpStream, tokio::task::JoinHandle<Ending>) {
     let (client, downstream) = pair().await;
     let (upstream, server) = pair().await;
     SockRef::from(&downstream).set_out_of_band_inline(true).unwrap();
-    let pumping = tokio::spawn(async move { pump(&downstream, &upstream, true, &mut Unwatched).await });
+    let pumping = tokio::spawn(async move { pump(&downstream, &upstream, true, &mut Nobody).await });
     (client, server, pumping)
 }
 
