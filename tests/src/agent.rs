@@ -117,7 +117,8 @@ impl Agent {
     pub fn start_through(&mut self, words: &[String]) {
         let mut process = Process::start(through(words, &self.run_command()));
         let mut last = None;
-        let deadline = Instant::now() + wait::patience();
+        // The programs and, with the bypass, its self-test: ten seconds of an emulated CPU, for each of four tests.
+        let deadline = Instant::now() + wait::patience() * 3;
         while !matches!(last, Some(Ok((200, _)))) {
             assert!(!process.has_ended(), "the agent ended: {}", process.stderr_so_far());
             assert!(

@@ -55,7 +55,7 @@ pub(super) enum Shape {
     HalfClose,
     /// They take turns.
     PingPong { rounds: u64 },
-    /// One of them sends, then RST.
+    /// One of them sends, then RST. If that is the server, the client has said that it is there.
     Reset { by_client: bool },
 }
 

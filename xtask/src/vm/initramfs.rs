@@ -92,7 +92,7 @@ pub(super) fn pack(progress: &Progress, kernel: &Kernel, payload: &Payload) -> R
 }
 
 /// What tests are told by whoever starts them.
-const PASSED_ON: [&str; 2] = ["SLUICE_TEST_TRANSFERS", "SLUICE_TEST_SEED"];
+const PASSED_ON: [&str; 3] = ["SLUICE_TEST_TRANSFERS", "SLUICE_TEST_SEED", "SLUICE_TEST_DIRECT"];
 
 /// What the tests find in their environment, as `init.sh` reads it.
 fn environment(payload: &Payload) -> String {
