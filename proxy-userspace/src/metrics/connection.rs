@@ -133,9 +133,10 @@ impl ConnectionMetrics {
                 reason: reason.label(),
             })
         };
-        match reason {
-            CloseReason::Eof => finished.get_or_init(closed).inc(),
-            _ => closed().inc(),
+        if reason == CloseReason::Eof {
+            finished.get_or_init(closed).inc()
+        } else {
+            closed().inc()
         };
     }
 
