@@ -91,6 +91,11 @@ impl Account {
         }
     }
 
+    /// Whether the client's sends may travel by `sk_msg`.
+    pub(super) fn may_use_sk_msg(&self) -> bool {
+        may_use_sk_msg(&self.original)
+    }
+
     /// The upstream connection is established.
     pub(super) fn connected(&self) {
         if let Some(metrics) = &self.metrics {
@@ -121,7 +126,7 @@ impl Account {
         if matches!(self.first_byte, FirstByte::Waiting) {
             self.first_byte = FirstByte::ClientSpoke(Instant::now());
         }
-        if may_use_sk_msg(&self.original) && self.sent_bytes - self.consumed_bytes >= CONSUMED_STEP {
+        if self.may_use_sk_msg() && self.sent_bytes - self.consumed_bytes >= CONSUMED_STEP {
             self.consumed_bytes = self.sent_bytes;
             self.downstream.surroundings.consumed(self.original.cookie, self.sent_bytes);
         }
@@ -148,6 +153,9 @@ impl Account {
 
     fn settle(&mut self, reason: CloseReason) {
         let Some(metrics) = self.metrics.take() else { return };
+        if self.may_use_sk_msg() {
+            self.downstream.surroundings.ended(self.original.cookie);
+        }
         let now = Instant::now();
         self.observer.close(end_of_requests(reason, self.farewell), now, &mut self.requests);
         let duration = now.saturating_duration_since(self.started);

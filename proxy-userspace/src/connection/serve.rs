@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     account::Account,
-    downstream::{Downstream, destination, direction, may_use_sk_msg},
+    downstream::{Downstream, destination, direction},
     live::Open,
     pump::{self, Ending, Side},
     socket,
@@ -30,15 +30,22 @@ const RECORD_REST: Duration = Duration::from_millis(1);
 /// How long the listener rests when the process is out of descriptors or memory.
 const ACCEPT_REST: Duration = Duration::from_millis(10);
 
+/// A listener of the proxy, as its connections know it.
+struct Door {
+    /// Where it listens; bound to one address, so it is every accepted socket's own.
+    own: Option<SocketAddr>,
+    downstream: Arc<Downstream>,
+}
+
 /// Accepts connections until the task is dropped.
 pub(crate) async fn serve(listener: TcpListener, downstream: Arc<Downstream>) {
-    // Bound to one address, so it is every accepted socket's own.
-    let own = listener.local_addr().ok();
+    let door = Arc::new(Door { own: listener.local_addr().ok(), downstream });
+    let downstream = &door.downstream;
     loop {
         match listener.accept().await {
             Ok((client, peer)) => {
-                let shared = Arc::clone(&downstream);
-                downstream.live.spawn(|open| handle(open, client, peer, own, shared));
+                let door = Arc::clone(&door);
+                downstream.live.spawn(|open| handle(open, client, peer, door));
             }
             Err(error) if is_exhaustion(&error) => {
                 downstream.metrics.rejected(Direction::Outbound, &downstream.workload, CloseReason::Limit);
@@ -56,42 +63,43 @@ fn is_exhaustion(error: &io::Error) -> bool {
 }
 
 /// One connection. Whatever goes wrong ends it with RST: the accepted socket is dropped unfinished.
-async fn handle(
-    _open: Open,
-    client: TcpStream,
-    peer: SocketAddr,
-    own: Option<SocketAddr>,
-    downstream: Arc<Downstream>,
-) {
-    let original = match original_dst(&client, own, &downstream).await {
+///
+/// While it is open, which may be for days, it holds what the relay needs. What it took to come to be is more,
+/// and goes before: therefore on the heap.
+async fn handle(_open: Open, client: TcpStream, peer: SocketAddr, door: Arc<Door>) {
+    let Some((server, mut account)) = Box::pin(reach(&client, peer, &door)).await else { return };
+    let reason = relay(&client, &server, &door.downstream, &mut account).await;
+    account.close(reason);
+}
+
+/// The server that the client meant to reach; `None` where it cannot be, which is accounted for.
+async fn reach(client: &TcpStream, peer: SocketAddr, door: &Door) -> Option<(TcpStream, Account)> {
+    let Door { own, downstream } = door;
+    let original = match original_dst(client, *own, downstream).await {
         Ok(original) => original,
         Err(reason) => {
             tracing::debug!(workload = %downstream.workload, %peer, reason = reason.label(), "refused");
             let came_here = own.is_none_or(|own| client.local_addr().is_ok_and(|local| local == own));
             let direction = if came_here { Direction::Outbound } else { Direction::Inbound };
             downstream.metrics.rejected(direction, &downstream.workload, reason);
-            return;
+            return None;
         }
     };
-    let mut account = Account::open(&downstream, peer, &original);
-    let upstream = Upstream::of(&original, &client, peer, own);
-    let reason = match dial(&client, &upstream, &downstream).await {
+    let account = Account::open(downstream, peer, &original);
+    let upstream = Upstream::of(&original, client, peer, *own);
+    match dial(client, &upstream, downstream).await {
+        Ok(server) => {
+            account.connected();
+            Some((server, account))
+        }
         Err(reason) => {
             if upstream.presented.is_some() && reason == CloseReason::Refused {
                 downstream.surroundings.refused_inbound();
             }
-            reason
+            account.close(reason);
+            None
         }
-        Ok(server) => {
-            account.connected();
-            // splice(2) does not see what `sk_msg` brought.
-            relay(client, server, &downstream, !may_use_sk_msg(&original), &mut account).await
-        }
-    };
-    if may_use_sk_msg(&original) {
-        downstream.surroundings.ended(original.cookie);
     }
-    account.close(reason);
 }
 
 /// How the original destination is to be reached.
@@ -188,23 +196,24 @@ fn dial_reason(error: &io::Error) -> CloseReason {
     }
 }
 
-/// Pumps until the connection ends, and ends both sockets as it did.
+/// Pumps until the connection ends, and readies both sockets to end as it did.
 async fn relay(
-    client: TcpStream,
-    server: TcpStream,
+    client: &TcpStream,
+    server: &TcpStream,
     downstream: &Downstream,
-    may_splice: bool,
     account: &mut Account,
 ) -> CloseReason {
-    match pump::pump(&client, &server, may_splice, account).await {
+    // splice(2) does not see what `sk_msg` brought.
+    let may_splice = !account.may_use_sk_msg();
+    match pump::pump(client, server, may_splice, account).await {
         Ending::Finished => {
-            socket::finish(&client);
-            socket::finish(&server);
+            socket::finish(client);
+            socket::finish(server);
             CloseReason::Eof
         }
         Ending::Broken { by, error } => {
             tracing::debug!(workload = %downstream.workload, ?by, %error, "broken");
-            socket::reset(match by {
+            socket::has_left(match by {
                 Side::Client => server,
                 Side::Server => client,
             })
@@ -233,9 +242,7 @@ mod tests {
         fn size_of_future<Args, Connection: Future>(_: impl FnOnce(Args) -> Connection) -> usize {
             size_of::<Connection>()
         }
-        let size = size_of_future(|(open, client, peer, own, downstream)| {
-            handle(open, client, peer, own, downstream)
-        });
-        assert!(size <= 1_216, "{size} bytes");
+        let size = size_of_future(|(open, client, peer, door)| handle(open, client, peer, door));
+        assert!(size <= 832, "{size} bytes");
     }
 }
