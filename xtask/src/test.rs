@@ -42,8 +42,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
                 }
                 if options.in_vms {
                     let kernels = vm::KERNELS.map(str::to_owned);
-                    let payload = for_guest(payload, &options.filter);
-                    phases.extend(vm::run(&progress, &kernels, &options.vm, &payload));
+                    let (between, groups) = vm::BETWEEN;
+                    let payload_of = |kernel: &str| match &options.filter[..] {
+                        [] if kernel == between => for_guest(&payload, &groups.map(str::to_owned)),
+                        filter => for_guest(&payload, filter),
+                    };
+                    phases.extend(vm::run(&progress, &kernels, &options.vm, &payload_of));
                 }
             }
             Err(error) => phases.push(not_built(&progress, &error)),
@@ -58,11 +62,11 @@ pub(crate) fn run_vms(kernels: &[String], options: &vm::Options, filter: &[Strin
     let progress = Progress::new("vm-test");
     let payload = match &options.program {
         Some(program) => Payload { tests: program.clone(), sluice: None, args: filter.to_vec() },
-        None => for_guest(build(&progress)?, filter),
+        None => for_guest(&build(&progress)?, filter),
     };
     let all = vm::KERNELS.map(str::to_owned);
     let kernels = if kernels.is_empty() { &all[..] } else { kernels };
-    Ok(totals::summarise(&vm::run(&progress, kernels, options, &payload)))
+    Ok(totals::summarise(&vm::run(&progress, kernels, options, &|_: &str| payload.clone())))
 }
 
 fn unit(progress: &Progress, filter: &[String]) -> Phase {
@@ -161,8 +165,8 @@ pub(crate) fn executable(progress: &Progress, build: &[&str], name: &str) -> Res
 
 /// A guest has two emulated processors: tests run one by one, so that no deadline of theirs is
 /// missed for want of time.
-fn for_guest(payload: Payload, filter: &[String]) -> Payload {
+fn for_guest(payload: &Payload, filter: &[String]) -> Payload {
     let mut args = vec!["--test-threads=1".to_owned()];
     args.extend_from_slice(filter);
-    Payload { args, ..payload }
+    Payload { args, ..payload.clone() }
 }

@@ -23,9 +23,10 @@ use super::{
 };
 use crate::metrics::CloseReason;
 
-/// How often a record that is not there yet is looked for, and how long to wait in between. A client
-/// that came by itself, not by a hook, has none, and is turned away after as many looks.
-const RECORD_LOOKS: u32 = 10;
+/// How often a record that is not there yet is looked for: first as soon as others have had their turn, then after
+/// a rest. A client that came by itself, not by a hook, has none, and is turned away after as many looks.
+const RECORD_LOOKS: u32 = 20;
+const RECORD_LOOKS_AT_ONCE: u32 = 10;
 const RECORD_REST: Duration = Duration::from_millis(1);
 /// How long the listener rests when the process is out of descriptors or memory.
 const ACCEPT_REST: Duration = Duration::from_millis(10);
@@ -134,7 +135,7 @@ async fn original_dst(
     own: Option<SocketAddr>,
     downstream: &Downstream,
 ) -> Result<OriginalDst, CloseReason> {
-    for _ in 0..RECORD_LOOKS {
+    for look in 0..RECORD_LOOKS {
         let original = downstream.surroundings.original_dst(client.as_fd()).map_err(|error| {
             tracing::warn!(workload = %downstream.workload, %error, "cannot read the original destination");
             CloseReason::Error
@@ -143,6 +144,7 @@ async fn original_dst(
             Some(original) if Some(destination(&original)) == own => return Err(CloseReason::Loop),
             Some(original) => return Ok(original),
             // A socket is in the accept queue before the hook has run on it, for microseconds.
+            None if look < RECORD_LOOKS_AT_ONCE => tokio::task::yield_now().await,
             None => tokio::time::sleep(RECORD_REST).await,
         }
     }
