@@ -21,6 +21,7 @@ mod down;
 mod enrolled_pods;
 mod exec;
 mod foreign;
+mod hostile;
 mod http_identity;
 mod http_lost;
 mod http_metrics;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
     bypass::register(&mut suite);
     capacity::register(&mut suite);
     foreign::register(&mut suite);
+    hostile::register(&mut suite);
     http_identity::register(&mut suite);
     http_lost::register(&mut suite);
     http_metrics::register(&mut suite);

@@ -42,9 +42,11 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
                 }
                 if options.in_vms {
                     let kernels = vm::KERNELS.map(str::to_owned);
-                    let (between, groups) = vm::BETWEEN;
+                    let (between, spared) = vm::BETWEEN;
                     let payload_of = |kernel: &str| match &options.filter[..] {
-                        [] if kernel == between => for_guest(&payload, &groups.map(str::to_owned)),
+                        [] if kernel == between => {
+                            for_guest(&payload, &spared.map(|group| format!("--skip={group}")))
+                        }
                         filter => for_guest(&payload, filter),
                     };
                     phases.extend(vm::run(&progress, &kernels, &options.vm, &payload_of));
