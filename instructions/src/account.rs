@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A message that nobody looks at.
-const MESSAGE: &[u8] = &[b'x'; 64];
+pub(crate) const MESSAGE: &[u8] = &[b'x'; 64];
 
 pub(crate) fn open() -> Result<()> {
     let accounts = Accounts::new(true);

@@ -21,12 +21,10 @@ use tokio::{
 
 use crate::{
     Turn,
+    account::MESSAGE,
     classify::{ANSWER, REQUEST},
     repeat,
 };
-
-/// A message that nobody looks at.
-const MESSAGE: &[u8] = &[b'x'; 64];
 
 pub(crate) fn message() -> Result<()> {
     let mut pumped = Pumped::new(None)?;

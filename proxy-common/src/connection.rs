@@ -1,5 +1,7 @@
 //! What the hooks remember of a connection and hand to the proxy.
 
+use crate::PortRule;
+
 /// Key of the `HANDOFF` map: a client's connection as the accepted side sees it. The sequence number
 /// tells it from an earlier connection between the same addresses and ports.
 #[repr(C)]
@@ -45,6 +47,14 @@ pub struct OriginalDst {
     pub workload: u64,
     /// When the client called connect(2): CLOCK_MONOTONIC, nanoseconds.
     pub created_ns: u64,
+}
+
+impl OriginalDst {
+    /// What was decided of the connection, and what says so.
+    #[must_use]
+    pub const fn rule(&self) -> PortRule {
+        PortRule { decision: self.decision, source: self.source }
+    }
 }
 
 /// Value of the `TRACKED` socket storage: what the hooks know of a client's socket, and of one that an

@@ -21,9 +21,7 @@ const COUNTS_MEMORY: (u32, u32) = (6, 4);
 pub(crate) fn register(suite: &mut Suite) {
     let mut group = suite.group("capacity");
     group
-        .sluice(
-            tests![a_full_port_map_is_refused_at_start, two_hundred_and_fifty_workloads_with_ranges_fit,],
-        );
+        .sluice(tests![a_full_port_map_is_refused_at_start, two_hundred_and_fifty_workloads_with_ranges_fit]);
     group.of_the_proxy_alone();
     group.sluice(tests![
         a_full_port_map_keeps_the_last_good_config,

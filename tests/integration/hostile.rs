@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sluice_tests::agent::Agent;
 use sluice_tests::http::Samples;
-use sluice_tests::process::run;
+use sluice_tests::process::{open_files, resident_bytes, run};
 use sluice_tests::scale::Scale;
 use sluice_tests::server::{Server, behaviour};
 use sluice_tests::suite::{Env, Suite};
@@ -71,16 +71,12 @@ impl Pair {
     }
 
     fn descriptors(&mut self) -> usize {
-        let pid = self.agent.process().pid();
-        fs::read_dir(format!("/proc/{pid}/fd")).expect("the agent's files").count()
+        open_files(self.agent.process().pid())
     }
 
-    /// Resident memory of the agent, KiB.
+    /// Resident memory of the agent, bytes.
     fn memory(&mut self) -> u64 {
-        let pid = self.agent.process().pid();
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the agent's status");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        resident.trim().trim_end_matches(" kB").parse().expect("KiB")
+        resident_bytes(self.agent.process().pid())
     }
 }
 
@@ -97,11 +93,7 @@ fn who_goes_to_the_listener_by_itself_is_reset(_: &Env) {
 
 fn nobody_takes_the_listener_s_port(_: &Env) {
     let pair = Pair::new();
-    let server = pair.foe.server();
-    let port = {
-        drop(server);
-        pair.listener_port()
-    };
+    let port = pair.listener_port();
     let said = pair.foe_says(&[format!("bind=127.0.0.1:{port}"), format!("connect=127.0.0.1:{port}")]);
     assert!(said.contains("error connect EADDRINUSE"), "{said}");
     assert_eq!(pair.foe.way_to_new_server(), Way::Proxied);
@@ -151,7 +143,7 @@ fn a_head_without_an_end_takes_no_memory(_: &Env) {
     let mut foe = pair.foe.client(&steps);
     assert_eq!(foe.line("sent"), len.to_string());
     let grown = pair.memory().saturating_sub(before);
-    assert!(grown < 4 * 1024, "{grown} KiB more for one connection");
+    assert!(grown < 4 << 20, "{grown} bytes more for one connection");
     pair.friend_is_served();
     foe.say("go");
 }
@@ -172,7 +164,7 @@ fn a_reader_that_does_not_read_slows_nobody_and_takes_no_memory(_: &Env) {
         })
         .collect();
     let grown = pair.memory().saturating_sub(before);
-    assert!(grown < 600 * count, "{grown} KiB more for {count} connections");
+    assert!(grown < (600 << 10) * count, "{grown} bytes more for {count} connections");
     pair.friend_is_served();
     drop(foes);
 }

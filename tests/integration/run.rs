@@ -9,7 +9,7 @@ use sluice_tests::agent::{Agent, BPFFS, PinDir};
 use sluice_tests::cgroup::Cgroup;
 use sluice_tests::http;
 use sluice_tests::netns::Wire;
-use sluice_tests::process::run;
+use sluice_tests::process::{open_files, run};
 use sluice_tests::server::{Server, behaviour};
 use sluice_tests::suite::{Env, Suite};
 use sluice_tests::tempdir::TempDir;
@@ -119,7 +119,7 @@ fn connections_leave_no_descriptor_behind(_: &Env) {
     let server = workload.server();
     let mut agent = Agent::started(&workload.config(""));
     let pid = agent.process().pid();
-    let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the agent's files").count();
+    let open = || open_files(pid);
     // The first connections may fill pools.
     let steps: Vec<String> =
         (0..100).flat_map(|_| [format!("connect={}", server.addr()), "exchange=1000".to_owned()]).collect();

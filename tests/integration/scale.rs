@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sluice_tests::agent::Agent;
 use sluice_tests::http::{self, Samples};
 use sluice_tests::kube::{Layout, Pod, PodSpec, ServiceSpec, StandIn, World};
+use sluice_tests::process::resident_bytes;
 use sluice_tests::suite::{Env, Suite};
 use sluice_tests::{tests, wait};
 
@@ -35,10 +36,9 @@ struct Needs {
 impl Needs {
     fn of(pid: nix::unistd::Pid) -> Self {
         let read = |path: String| std::fs::read_to_string(&path).unwrap_or_default();
-        let status = read(format!("/proc/{pid}/status"));
         let field = |text: &str, name: &str| -> Option<u64> {
             let value = text.lines().find_map(|line| line.strip_prefix(name))?;
-            value.trim().trim_end_matches(" kB").parse().ok()
+            value.trim().parse().ok()
         };
         let entries = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the agent runs");
         let infos: Vec<_> =
@@ -50,7 +50,7 @@ impl Needs {
             .filter_map(|info| Some((field(info, "map_id:")?, field(info, "memlock:")?)))
             .collect();
         Self {
-            resident: field(&status, "VmRSS:").expect("VmRSS") * 1024,
+            resident: resident_bytes(pid),
             descriptors: infos.len(),
             maps: maps.len(),
             map_bytes: maps.values().sum(),

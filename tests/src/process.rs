@@ -243,6 +243,26 @@ pub fn run(command: Command) -> Finished {
     process.finish(wait::patience() * 3)
 }
 
+/// How many descriptors a process has open.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn open_files(pid: Pid) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").count()
+}
+
+/// The resident memory of a process, bytes.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn resident_bytes(pid: Pid) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
 /// Whether a process still exists.
 #[must_use]
 pub fn is_alive(pid: Pid) -> bool {

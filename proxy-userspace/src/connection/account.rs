@@ -67,7 +67,7 @@ impl Account {
     /// Opens the account of a connection whose destination is known.
     pub(super) fn open(downstream: &Arc<Downstream>, client: SocketAddr, original: &OriginalDst) -> Self {
         let dst = destination(original);
-        let rule = rule(original);
+        let rule = original.rule();
         let observer = match rule.decision() {
             Decision::Detect => Observer::inspecting(),
             Decision::Opaque | Decision::Skip => Observer::not_inspecting(),
@@ -173,7 +173,7 @@ impl Account {
                 client,
                 dst,
                 workload,
-                decision: rule(&self.original).decision(),
+                decision: self.original.rule().decision(),
                 protocol: Some(observation.protocol.label()),
                 detected_by: Some(observation.detected_by.label()),
                 sni: observation.sni,
@@ -190,11 +190,6 @@ impl Account {
             });
         }
     }
-}
-
-/// What was decided of the connection, and by whom.
-const fn rule(original: &OriginalDst) -> PortRule {
-    PortRule { decision: original.decision, source: original.source }
 }
 
 /// How the requests end that are open when the connection ends.

@@ -215,7 +215,7 @@ async fn relay(
         }
         Ending::Broken { by, error } => {
             tracing::debug!(workload = %downstream.workload, ?by, %error, "broken");
-            socket::has_left(match by {
+            socket::wait_until_sent(match by {
                 Side::Client => server,
                 Side::Server => client,
             })

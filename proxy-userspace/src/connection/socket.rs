@@ -159,7 +159,7 @@ fn left_to_read(message: &libc::msghdr) -> Option<i32> {
 }
 
 /// Waits until what was written to a connection that is to be reset has left: RST would overtake it.
-pub(super) async fn has_left(stream: &TcpStream) {
+pub(super) async fn wait_until_sent(stream: &TcpStream) {
     let deadline = tokio::time::Instant::now() + RESET_PATIENCE;
     while unsent(stream).is_ok_and(|len| len > 0) && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -17,8 +17,8 @@ use netlink_packet_sock_diag::inet::{
     nlas::{Nla, TcpInfo},
 };
 use proxy_common::{
-    BypassKey, Bypassed, Closed, Decision, Direction, Open, OriginalDst, PortRule, RuleSource,
-    SocketCounters, flags, tcp_state,
+    BypassKey, Bypassed, Closed, Decision, Direction, Open, OriginalDst, RuleSource, SocketCounters, flags,
+    tcp_state,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes as _;
@@ -58,7 +58,7 @@ impl KernelConnection {
     fn new(original: &OriginalDst, counters: &SocketCounters, now_ns: u64) -> Self {
         let is_inbound = original.flags & flags::INBOUND != 0;
         let SocketCounters { sent_bytes, received_bytes, srtt_us, retransmits } = *counters;
-        let rule = PortRule { decision: original.decision, source: original.source };
+        let rule = original.rule();
         let (from_client, from_server) =
             if is_inbound { (received_bytes, sent_bytes) } else { (sent_bytes, received_bytes) };
         Self {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sluice_tests::kube::stand_in::{Fault, On, WatchEnd};
 use sluice_tests::kube::{PodSpec, StandIn};
+use sluice_tests::process::resident_bytes;
 use sluice_tests::suite::{Env, Group};
 use sluice_tests::{http, tests, wait};
 
@@ -158,13 +159,6 @@ fn after_a_bookmark_a_server_that_forgot_is_not_asked_for_everything(_: &Env) {
     assert_eq!(lists(), before, "{:?}", stand_in.requests());
 }
 
-/// The resident memory of a process, in bytes.
-fn resident(pid: nix::unistd::Pid) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-}
-
 fn many_changes_at_once_end_in_what_is_true_then(_: &Env) {
     const PODS: usize = 250;
     /// The time that the test is about, at 50 changes a second.
@@ -178,7 +172,7 @@ fn many_changes_at_once_end_in_what_is_true_then(_: &Env) {
     wait::eventually("the agent to know them", || {
         (scene.metric("sluice_pods", &[("state", "waiting")]) >= PODS as f64).then_some(())
     });
-    let before = resident(pid);
+    let before = resident_bytes(pid);
     let is_over = AtomicBool::new(false);
     let (asked, slowest) = std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
@@ -206,7 +200,7 @@ fn many_changes_at_once_end_in_what_is_true_then(_: &Env) {
     let changes = churn.stop();
     assert!(changes >= 50 * 4, "{changes} changes");
     assert!(asked >= 10 && slowest < wait::patience() / 2, "{asked} answers, the slowest after {slowest:?}");
-    let grown = resident(pid).saturating_sub(before);
+    let grown = resident_bytes(pid).saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes more than before");
     for number in 0..PODS {
         assert!(stand_in.delete("Pod", "default", &format!("pod-{number}")));
